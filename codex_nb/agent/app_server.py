@@ -214,7 +214,6 @@ class AppServer:
         process: asyncio.subprocess.Process,
         answer: Callable[[str, JsonObject], Awaitable[JsonObject | None]],
     ) -> None:
-        self.ignored_lines = 0  # of the output, which were not JSON objects
         self._process = process
         self._answer = answer
         self._ids = itertools.count(1)
@@ -378,8 +377,6 @@ class AppServer:
                     message = None
                 if isinstance(message, dict):
                     await self._take(message)
-                else:
-                    self.ignored_lines += 1
         except ValueError:
             self._too_long = True
             with suppress(ProcessLookupError):

@@ -510,13 +510,14 @@ def _updated(
 def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:
     """Return the cells that ran in this kernel: from history before the recorder started, then as recorded."""
     recorded = () if recorder is None else recorder.cells()
+    results = getattr(shell.history_manager, "outputs", {})  # which IPython 9 stores, and 8 does not
     earlier = [
-        cell.with_outputs(_history_outputs(shell, cell.execution_count))
+        cell.with_outputs(_history_outputs(results, cell.execution_count))
         for cell in _earlier_cells(shell, recorder)
     ]
     if getattr(shell, "kernel", None) is None:
         recorded = tuple(
-            cell.with_outputs((*_history_outputs(shell, cell.execution_count), *cell.outputs))
+            cell.with_outputs((*_history_outputs(results, cell.execution_count), *cell.outputs))
             for cell in recorded
         )
     return (*earlier, *recorded)
@@ -540,9 +541,9 @@ def runs_of(shell: Any, recorder: OutputRecorder | None) -> tuple[Run, ...]:
     return (*earlier, *(() if recorder is None else recorder.runs()))
 
 
-def _history_outputs(shell: Any, count: int | None) -> tuple[dict[str, Any], ...]:
-    """Return the results of a cell that IPython 9 stores; empty on IPython 8."""
-    outputs = getattr(shell.history_manager, "outputs", {}).get(count, ())
+def _history_outputs(results: Mapping[int, Any], count: int | None) -> tuple[dict[str, Any], ...]:
+    """Return the results of a cell in IPython's history."""
+    outputs = () if count is None else results.get(count, ())
     return tuple(
         {"output_type": "execute_result", "data": dict(each.bundle), "metadata": {}, "execution_count": count}
         for each in outputs

@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -164,7 +165,8 @@ class ShellSession:
     @property
     def folder(self) -> Path | None:
         """The notebook's folder."""
-        return self.path.parent if self.path is not None else None
+        path = self.path
+        return path.parent if path is not None else None
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -328,6 +330,11 @@ class NotebookReading:
     prompt: str
     snapshot: NotebookSnapshot | None = None
 
+    @cached_property
+    def folder(self) -> Path | None:
+        """The notebook's folder."""
+        return self.session.folder
+
     @property
     def runs(self) -> tuple[Run, ...]:
         """What has run in this kernel, oldest first."""
@@ -335,7 +342,7 @@ class NotebookReading:
 
     def hidden(self) -> Hidden:
         """Return what is excluded at this moment, except what the prompt mentions; on the main thread."""
-        return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt, self.session.folder))
+        return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt, self.folder))
 
     @property
     def sees_no_tags(self) -> bool:
@@ -440,7 +447,7 @@ def gather(
         session.namespace,
         reading.prompt,
         redactor=profile.assistant.redactor(),
-        folder=session.folder,
+        folder=reading.folder,
         budget=session.config.context_tokens,
         hidden=hidden,
         subcommands={name for name, each in SUBCOMMANDS.items() if not each.asks},

@@ -172,11 +172,6 @@ class ResponseAccumulator:
         """Whether a call is complete that the client must answer before anything can follow."""
         return any(is_client_tool_call(item) for _, item in self._done.values())
 
-    @property
-    def unfinished_keys(self) -> tuple[str, ...]:
-        """The keys of items that have begun and are not complete."""
-        return tuple(self._unfinished)
-
     def finished(self) -> ev.ResponseFinished:
         """Return the answer: after a terminal event, or after a cut that left calls to be answered."""
         response = {} if self._terminal is None else self._terminal.response
@@ -202,7 +197,7 @@ class ResponseAccumulator:
         done = _in_order(self._done.values())
         if final or self._terminal is None:
             return merge_items(final, done)
-        left = [unfinished_message(self._begun.get(key), self._texts[key]) for key in self.unfinished_keys]
+        left = [unfinished_message(self._begun.get(key), self._texts[key]) for key in self._unfinished]
         return [*done, *(item for item in left if item is not None)]
 
     def _take_delta(self, event: KeyedT) -> KeyedT:
@@ -498,7 +493,7 @@ class ResponsesClient:
             if wait is None:
                 raise failure
             number, most = attempts.requests + 1, self._policy.max_requests
-            yield ev.Retrying(number, most, limit or wait, str(failure), accumulator.unfinished_keys)
+            yield ev.Retrying(number, most, limit or wait, str(failure))
             if limit is None:  # else the throttle waits, for all requests together
                 await self._sleep(wait)
 

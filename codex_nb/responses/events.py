@@ -506,15 +506,13 @@ def _count(value: Any, *path: str) -> int:
 class Retrying:
     """The request failed and is sent again after ``delay`` seconds, as attempt ``attempt`` of ``max_attempts``.
 
-    ``discarded`` are the ``item_id`` of items that were shown in part and never became complete: they come again
-    under another id, so a view removes them.
+    Items that were shown in part and are not complete come again, under another id.
     """
 
     attempt: int
     max_attempts: int
     delay: float
     reason: str
-    discarded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,16 +88,26 @@ class ResponseBudget:
 
 
 class ServerSentEvent(NamedTuple):
-    """One dispatched event; ``raw`` is its data as received, lines joined by a newline."""
+    """One dispatched event as received; ``raw`` is its data, lines joined by a newline."""
 
     raw: bytes
-    event: str = "message"
-    id: str = ""
+    raw_event: bytes = b"message"
+    raw_id: bytes = b""
+
+    @property
+    def event(self) -> str:
+        """The event's name; what is not UTF-8 becomes U+FFFD, here and in the rest."""
+        return self.raw_event.decode("utf-8", "replace")
 
     @property
     def data(self) -> str:
-        """The data as text; what is not UTF-8 becomes U+FFFD."""
+        """The data as text."""
         return self.raw.decode("utf-8", "replace")
+
+    @property
+    def id(self) -> str:
+        """The last id that the stream gave."""
+        return self.raw_id.decode("utf-8", "replace")
 
 
 class EventStreamDecoder:
@@ -113,8 +123,7 @@ class EventStreamDecoder:
         self._line_pieces: list[bytes] = []
         self._data: list[bytes] = []
         self._size = 0
-        self._event = ""
-        self._last_id = ""
+        self._event = self._last_id = b""
         self._skip_newline = False
         self._start: bytes | None = b""
 
@@ -179,13 +188,15 @@ class EventStreamDecoder:
             if not line:
                 if data:
                     raw = data[0] if len(data) == 1 else b"\n".join(data)
-                    events.append(ServerSentEvent(raw, self._event or "message", self._last_id))
+                    events.append(ServerSentEvent(raw, self._event or b"message", self._last_id))
                     data.clear()
-                self._event = ""
+                self._event = b""
                 self._size = 0
             elif line[:5] == b"data:":
                 self._grow(len(line) + BYTES_OF_A_LINE * bool(data))
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif line[:7] == b"event: " and len(line) <= MAX_FIELD_BYTES:  # every other line of a response
+                self._event = line[7:]
             else:
                 self._field(line)
         return events
@@ -196,12 +207,12 @@ class EventStreamDecoder:
         value = value.removeprefix(b" ")
         match name:
             case b"event":
-                self._event = value.decode("utf-8", "replace")
+                self._event = value
             case b"data":
                 self._grow(BYTES_OF_A_LINE)
                 self._data.append(b"")
             case b"id" if b"\0" not in value:
-                self._last_id = value.decode("utf-8", "replace")
+                self._last_id = value
             case b"retry" if value.isdigit() and len(value) <= MOST_DIGITS:
                 self.retry = int(value)
 

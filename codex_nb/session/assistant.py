@@ -69,7 +69,7 @@ from codex_nb.session.prompt import (
     request_redactor,
 )
 from codex_nb.session.structured_output import value_format, value_markdown
-from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
+from codex_nb.session.thread import Compactor, Thread, account_digest, switch_account
 from codex_nb.session.thread_file import past_turns
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
@@ -436,7 +436,7 @@ class Assistant:
             return self._replay(cached, resolved, run, redact)
         run.thread.redact(redact)
         agent = self._agent if run.request.agent else None
-        is_full = agent is None and needs_compaction(run.thread.items, resolved.model.context_window)
+        is_full = agent is None and run.thread.needs_compaction(resolved.model.context_window)
         if run.must_compact or is_full:
             notices.append(await self._compactor.compact(run.thread, resolved.template))
         turn = self._prepare(resolved, run, notices, redact)
@@ -664,7 +664,7 @@ class Assistant:
             tools=turn_input.redactor.within((*self._offered(request, ports).specs(), *search)),
             text_format=turn_input.redactor.within(text_format) if text_format else None,
         )
-        return Preview(sent, turn_input, needs_compaction(thread.items, window))
+        return Preview(sent, turn_input, thread.needs_compaction(window))
 
     async def compact(self, request: TurnRequest, secrets: Iterable[str]) -> tuple[Notice, ...]:
         """Compact the thread of a request without asking anything; ``secrets`` are values to remove from it.

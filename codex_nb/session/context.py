@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from codex_nb.errors import CodexError
 from codex_nb.labels import SIMILAR
@@ -632,18 +632,7 @@ class _ContextBuilder:
             said = cell_text(cell, level)
             if tokens_of(said.text) > room:
                 continue
-            title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
-            count = f" [{cell.execution_count}]" if cell.execution_count else ""
-            section = ContextSection(
-                "cell",
-                title,
-                said.text,
-                run_label=count + id_label(cell, self.origin),
-                complete=said.complete,
-                content=said.content,
-                shown_cell=cell if len(cell.source) <= level.source else None,
-                identity=f"{cell.kind}\n{said.text}\n{said.content}",
-            )
+            section = _cell_section(number, cell, level, self.origin)
             section = self._clean(section, f"cell {number}")
             if section.tokens <= room:
                 return section, said.fits
@@ -693,6 +682,27 @@ def _redacted(section: ContextSection, redactor: Redactor) -> ContextSection:
         digest_text=digest_text,
         complete=section.complete and is_same,
     )
+
+
+def _cell_section(number: int, cell: Cell, level: DetailLevel, origin: str) -> ContextSection:
+    """Return the section of a cell at a detail level: the same one as long as the cell stays as it is where it is."""
+    key = (number, level, origin)
+    known, section = cell.texts.get(ContextSection, (None, None))
+    if known != key:
+        said = cell_text(cell, level)
+        count = f" [{cell.execution_count}]" if cell.execution_count else ""
+        section = ContextSection(
+            "cell",
+            f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else ""),
+            said.text,
+            run_label=count + id_label(cell, origin),
+            complete=said.complete,
+            content=said.content,
+            shown_cell=cell if len(cell.source) <= level.source else None,
+            identity=f"{cell.kind}\n{said.text}\n{said.content}",
+        )
+        cell.texts[ContextSection] = key, section
+    return cast("ContextSection", section)
 
 
 def _levels(distance: int) -> Iterator[DetailLevel]:

@@ -21,9 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.tools.describe_data import secret_columns
 from codex_nb.tools.introspection import instance_vars, library_of, module_of, slots_of, snapshot
-from codex_nb.tools.key_formats import low_bytes
 from codex_nb.tools.safe_repr import parts_of
-from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_opaque, is_secret_name
+from codex_nb.tools.secrets import (
+    MAX_SECRET_LENGTH,
+    is_known_everywhere,
+    is_opaque,
+    is_secret_name,
+    low_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -294,7 +299,8 @@ class _Reading:
         return [0, *accumulate(map(len, self._read))], [0, *accumulate(map(len, self._written))]
 
 
-_FEW = 32  # keys: looking for each takes less time than looking all words of a text up
+# So few keys, by the size of their words, are looked for one by one, which takes less time than looking all words up.
+_FEW = {0: 1_000_000, 4: 48, 8: 20}
 
 
 class _Index:
@@ -332,13 +338,13 @@ class _Index:
 
     def found(self, data: bytes) -> list[bytes]:
         """Return the keys that occur."""
-        if len(self.forms) <= _FEW:
-            return [key for key in self.forms if key in data]
-        candidates = set(self._keys.get(0, ()))
-        for size, words in self._words.items():
+        candidates = set[bytes]()
+        for size, keys in self._keys.items():
+            if len(keys) <= _FEW[size]:
+                candidates.update(keys)
+                continue
             aligned = array(_WORDS_BY_SIZE[size], data + bytes(-len(data) % size))
-            if found := words.intersection(aligned):
-                keys = self._keys[size]
+            if found := self._words[size].intersection(aligned):
                 for place in range(size):
                     candidates.update(compress(keys, map(found.__contains__, _words_at(place, size, keys))))
         return [key for key in candidates if key in data]

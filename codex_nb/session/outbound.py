@@ -24,8 +24,16 @@ from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
 from codex_nb.tools.assigned_secrets import MAX_SECRETS, THE_REST, assigned_secrets, may_hold_secret
-from codex_nb.tools.key_formats import keys_in, low_bytes, stretches
-from codex_nb.tools.secrets import MAX_SECRET_LENGTH, Words, is_known_everywhere, is_opaque, is_secret_name
+from codex_nb.tools.secrets import (
+    MAX_SECRET_LENGTH,
+    Words,
+    is_known_everywhere,
+    is_opaque,
+    is_secret_name,
+    keys_in,
+    low_bytes,
+    stretches,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -78,11 +78,18 @@ class Thread:
         self._sent_digests = frozenset(sent_digests)
         self._redactor: Redactor | None = None  # has removed what it knows from so many items:
         self._clean_count = 0
+        self._sizes: dict[int, tuple[Outbound, int]] = {}  # by the identity of the item, which is kept alive
 
     @property
     def items(self) -> tuple[Outbound, ...]:
         """The committed history."""
         return self._items
+
+    def needs_compaction(self, window: int | None) -> bool:
+        """Whether the history fills too much of the model's context window (in tokens)."""
+        known = self._sizes
+        self._sizes = {id(item): known.get(id(item)) or (item, size_of([item])) for item in self._items}
+        return sum(self._sizes[id(item)][1] for item in self._items) > FULLNESS * (window or WINDOW)
 
     @property
     def sent_digests(self) -> frozenset[str]:
@@ -340,11 +347,6 @@ def size_of(items: Sequence[Item]) -> int:
         slim = {**item, "content": [part for part in parts if part not in images]} if images else item
         total += tokens_of(json.dumps(slim, ensure_ascii=False)) + IMAGE_TOKENS * len(images)
     return total
-
-
-def needs_compaction(items: Sequence[Item], window: int | None) -> bool:
-    """Whether a history fills too much of the model's context window (in tokens)."""
-    return size_of(items) > FULLNESS * (window or WINDOW)
 
 
 class Compactor:

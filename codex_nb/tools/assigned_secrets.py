@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
-from codex_nb.tools.key_formats import keys_in
 from codex_nb.tools.secret_tables import FARTHEST_ROWS, secrets_in_html, secrets_in_lines, secrets_in_lists
 from codex_nb.tools.secrets import (
     ATTRIBUTES,
@@ -24,6 +23,7 @@ from codex_nb.tools.secrets import (
     is_secret_name,
     is_secret_value,
     is_unquoted_secret,
+    keys_in,
     word_set,
 )
 
@@ -89,18 +89,26 @@ _LOGINS = word_set(
     "login signin authenticate log_in sign_in pymysql.connect mysqldb.connect psycopg2.connect psycopg.connect"
     " cx_oracle.connect oracledb.connect pymssql.connect ftp ftp_tls redis strictredis"
 )
-_TAKE_KEYS = word_set("openai asyncopenai anthropic asyncanthropic github gitlab fernet hmac.new")
+_TAKE_KEYS = word_set(
+    "openai asyncopenai anthropic asyncanthropic github gitlab fernet hmac.new minio fred oauthhandler newsapiclient"
+    " telegramclient decrypt"
+)
 _CALLED = (
-    "login log_in signin sign_in authenticate connect ftp ftp_tls redis openai anthropic github gitlab fernet"
+    "login log_in signin sign_in authenticate connect ftp ftp_tls redis openai anthropic github gitlab fernet minio"
+    " fred decrypt"
 )
 _CALLS = tuple(
     f"{name}("
     for name in (
         *in_each_case(f"{_CALLED} hmac.new", ""),
         *["OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"],
+        *["OAuthHandler", "NewsApiClient", "TelegramClient"],
     )
 )
+_ARGUMENTS_BEFORE_PASSWORD = 2  # of a connection to anything
+_GROUPS = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}")  # as Google makes passwords for programs
 _LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
+_NAMES_BEFORE_IN = 4
 _NAMES_OF_NAMES = frozenset({"name", "key"})
 _SIGNS_AT_END = frozenset("\"'=:|>&!-+\\,([{")
 _MAX_DEPTH = 2
@@ -410,7 +418,7 @@ class _Bracket:
     marks a subscript or a call, whose strings name its result: ``environ["TOKEN"]``, ``get("token")``. ``values`` are
     the strings in the bracket, which a later ``name="token"`` may name. ``called`` is the name of a call, or of what
     it is assigned to, in whose arguments what looks made by a machine is secret: ``set_token("…")``; so is the last one
-    of a login, whose arguments are counted.
+    of a login, whose arguments are counted, behind ``before_password`` others.
     """
 
     inherited: str = ""
@@ -419,7 +427,7 @@ class _Bracket:
     compared: str = ""
     paired: str = ""
     called: str = ""
-    is_login: bool = False
+    before_password: int = 0  # or it takes none
     number: int = 0
     names: list[str] = field(default_factory=list)
     strings: list[str] = field(default_factory=list)
@@ -445,7 +453,7 @@ class _Reader:
         self.end, self._stop, self._limit = start, stop, limit
         self._brackets = [_Bracket()]
         self._callee: str | None = None  # the name, or "", of what an opening bracket would call
-        self._read_until = self._unquoted_until = 0
+        self._read_until = self._unquoted_until = self._assigned_at = 0
         self._found: list[tuple[int, int, str]] = []
 
     def found(self) -> list[tuple[int, int, str]]:
@@ -490,12 +498,12 @@ class _Reader:
         self._callee = ""
         bracket.strings += [] if "[redacted:" in value else [value]
         name = bracket.compared
-        if not name and _KEY_FOLLOWS.match(self._text, after) is None:
+        if not name and (_KEY_FOLLOWS.match(self._text, after) is None or self._is_assigned(start)):
             is_pair = bracket.paired and is_opaque(value) and _CLOSES.match(self._text, after)
             name = bracket.secret or (bracket.paired if is_pair else "")
             if not name and bracket.called and is_opaque(value):
                 name = bracket.called
-            if not name and bracket.is_login and self._is_last_argument(value, after):
+            if not name and bracket.before_password and self._is_last_argument(value, after):
                 name = "password"
         bracket.compared = bracket.paired = ""
         if name and is_secret_value(name, value.strip()):
@@ -511,9 +519,20 @@ class _Reader:
     def _is_last_argument(self, value: str, after: int) -> bool:
         """Whether a string is the last argument without a name, and may be a password."""
         bracket = self._bracket
-        is_alone = bracket.number > 0 and not bracket.names and bracket.strings == [value]
-        may_be_password = not any(map(str.isspace, value)) and "/" not in value
-        return is_alone and may_be_password and _LAST_ARGUMENT.match(self._text, after) is not None
+        is_alone = (
+            bracket.number >= bracket.before_password and not bracket.names and bracket.strings == [value]
+        )
+        is_one_word = not any(map(str.isspace, value)) and "/" not in value
+        may_be_password = is_one_word if bracket.before_password == 1 else is_opaque(value)
+        return (
+            is_alone
+            and (may_be_password or _GROUPS.fullmatch(value) is not None)
+            and _LAST_ARGUMENT.match(self._text, after) is not None
+        )
+
+    def _is_assigned(self, start: int) -> bool:
+        """Whether a string stands right behind a sign of assignment."""
+        return not self._text[self._assigned_at : start].strip(" \t\"'bBfFrRuU")
 
     def _sign(self, sign: str, end: int) -> None:
         bracket, callee, self._callee = self._brackets[-1], self._callee, None
@@ -523,6 +542,7 @@ class _Reader:
                 bracket.secret = named or bracket.secret
                 bracket.is_name = bracket.names[-1:] == ["name"]
                 bracket.names, bracket.strings = [], []
+                self._assigned_at = end
                 self._unquoted(end, is_tight=self._text[end - 2 : end - 1].strip() != "")
             case ":":
                 self._colon(end)
@@ -553,15 +573,21 @@ class _Reader:
             inherited = callee
         else:
             inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
-        called, is_login = bracket.called, False
+        called, before_password = bracket.called, 0
+        if callee == "in":  # one of the values that a name may have
+            called = _first_secret(bracket.names[-_NAMES_BEFORE_IN:-1]) or called
+            inherited, callee = called if is_password_name(called) else inherited, None
         if sign == "(" and callee:
             last = callee.lower().rpartition(".")[2]
             words = {callee.lower(), last, last.rpartition("_")[2]}
             is_login = not words.isdisjoint(_LOGINS)
+            before_password = 1 if is_login else _ARGUMENTS_BEFORE_PASSWORD if last == "connect" else 0
             is_named = is_login or is_secret_name(callee) or not words.isdisjoint(_TAKE_KEYS)
             called = callee if is_named else bracket.secret or called
         is_lookup = callee is not None and sign != "{"
-        self._brackets.append(_Bracket(inherited, is_lookup, inherited, called=called, is_login=is_login))
+        self._brackets.append(
+            _Bracket(inherited, is_lookup, inherited, called=called, before_password=before_password)
+        )
 
     def _colon(self, end: int) -> None:
         bracket = self._bracket

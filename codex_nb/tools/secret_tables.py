@@ -34,7 +34,9 @@ _ELEMENT = r"(?:[bru]?'[^'\n]{0,500}+'|[bru]?\"[^\"\n]{0,500}+\"|`[^`\n]{0,100}+
 _GAP = r"\s{0,99}+"
 _LIST = re.compile(rf"[(\[]{_GAP}({_ELEMENT}(?:{_GAP},{_GAP}{_ELEMENT}){{1,50}}+){_GAP},?{_GAP}[)\]]")
 _EACH = re.compile(_ELEMENT)
-_BETWEEN = re.compile(r"\s*+(?:(?P<values>(?i:values?))\s*+|[\"']?\s*+,\s*+|\w++\s*+=\s*+)[(\[]?(?=[(\[])")
+_BETWEEN = re.compile(
+    r"\s*+(?:(?P<values>(?i:values?)|==?)\s*+|[\"']?\s*+,\s*+|\w++\s*+=\s*+)[(\[]?(?=[(\[])"
+)
 _COLUMNS = re.compile(r"columns\s?=\s?\Z")
 
 
@@ -193,7 +195,7 @@ def _follows_alike(text: str, first: int, opening: int, size: int) -> bool:
 
 
 def _lists(text: str, start: int, *, is_quoted: bool) -> Iterator[re.Match[str]]:
-    """Yield the lists that follow; names that are not quoted are those of SQL, with ``VALUES`` behind them."""
+    """Yield the lists that follow; behind names that are not quoted comes SQL's ``VALUES`` or an equals sign."""
     between = _BETWEEN.match(text, start)
     if between is None or not (is_quoted or between["values"]):
         return

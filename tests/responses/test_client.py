@@ -77,15 +77,17 @@ def body_of(request: httpx.Request) -> dict[str, Any]:
 
 
 def shown(outcome: Outcome) -> str:
-    """Give the text as a view shows it: deltas by item, taken away again where an item is discarded."""
+    """Give the text as a view shows it: deltas by item; what is not complete is taken away before a retry."""
     texts: dict[str, str] = {}
+    complete: set[str] = set()
     for event in outcome.events:
         match event:
             case OutputTextDelta():
                 texts[event.item_id] = texts.get(event.item_id, "") + event.delta
+            case OutputItemDone():
+                complete.add(event.item_id)
             case Retrying():
-                for key in event.discarded:
-                    texts.pop(key, None)
+                texts = {key: text for key, text in texts.items() if key in complete}
             case _:
                 pass
     return "|".join(texts.values())
@@ -274,7 +276,7 @@ async def test_the_events_of_another_api_are_named() -> None:
 async def test_a_cut_before_anything_is_mended_out_of_sight() -> None:
     outcome = await outcome_of([httpx.ConnectError("refused"), stream_of(*answer("Hello."))])
     assert outcome.finished.text == "Hello."
-    assert outcome.retries == [Retrying(2, 6, 0.2, "Could not connect to chatgpt.com: refused.", ())]
+    assert outcome.retries == [Retrying(2, 6, 0.2, "Could not connect to chatgpt.com: refused.")]
     assert outcome.sleeps == [0.2]
 
 
@@ -315,7 +317,7 @@ async def test_what_was_half_told_is_discarded_and_told_again_whole() -> None:
     first = stream_of(created(), added(message(""), 0), text_delta("Hello th"), httpx.ReadError("reset"))
     outcome = await outcome_of([first, stream_of(*answer("Hello there."))])
     [retrying] = outcome.retries
-    assert retrying.discarded == ("msg_1",)
+    assert retrying.attempt == 2
     assert shown(outcome) == "Hello there."
     assert body_of(outcome.requests[1])["input"] == [QUESTION]
 

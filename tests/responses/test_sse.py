@@ -88,7 +88,7 @@ def test_any_split_of_any_bytes_gives_the_same_events(data: bytes, cuts: list[in
 def test_an_event_without_its_blank_line_is_only_given_when_asked_for() -> None:
     decoder = EventStreamDecoder()
     assert decoder.feed(b"event: last\ndata: {}\ndata: x") == []
-    assert decoder.unfinished() == ServerSentEvent(b"{}\nx", "last", "")
+    assert decoder.unfinished() == ServerSentEvent(b"{}\nx", b"last")
 
 
 def test_nothing_is_unfinished_after_a_blank_line() -> None:

@@ -197,6 +197,7 @@ AT_THE_BEGINNING = {
     "_ELEMENT",
     "_WORD_AFTER",
     "_NAMESPACE",
+    "_COOKIES",
 }
 
 
