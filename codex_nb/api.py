@@ -18,7 +18,8 @@ from uuid import uuid4
 from codex_nb.config.settings import OPTIONS, Environment, approval_policy
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.host.cell import TurnInterrupted, run_async, run_background_calls, run_turn_in_cell
-from codex_nb.host.engine import Mailbox, deferring_interrupts, engine, refuse_inside_turn
+from codex_nb.host.engine import Mailbox, engine, refuse_inside_turn
+from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.host.shell import current_request, front_end, in_forked_child
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.labels import NO_REASON

@@ -15,14 +15,8 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.host.engine import (
-    Interrupted,
-    Interrupts,
-    MainThreadCall,
-    TurnRunner,
-    deferring_interrupts,
-    interrupt_user_code,
-)
+from codex_nb.host.engine import MainThreadCall, TurnRunner
+from codex_nb.host.interrupts import Interrupted, Interrupts, deferring_interrupts, interrupt_user_code
 from codex_nb.host.shell_channel import IdlePump, get_shell_channel
 from codex_nb.session.events import (
     Answer,

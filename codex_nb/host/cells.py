@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
-from codex_nb.host.engine import interruptible, is_interrupted, uninterruptible
+from codex_nb.host.interrupts import interruptible, is_interrupted, uninterruptible
 from codex_nb.host.notebook import OUTPUT_LIMIT, snapshot_of_reply
 from codex_nb.host.shell import OutputCollector, at_reply, error_line, listening, reentrant_loop, replaced
 from codex_nb.tools.cells import title_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 
-from codex_nb.host.engine import interruptible, uninterruptible
+from codex_nb.host.interrupts import interruptible, uninterruptible
 from codex_nb.tools.nbmodel import LONGEST_OUTPUT
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.engine import deferring_interrupts, ending_forked_children, is_interrupted
+from codex_nb.host.interrupts import deferring_interrupts, ending_forked_children, is_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
-from codex_nb.host.engine import deferring_interrupts, uninterruptible
+from codex_nb.host.interrupts import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
 from codex_nb.rendering.sanitize import visible_text
 from codex_nb.ui.account import AccountStatus, AccountView, LoginWidget, saved_name

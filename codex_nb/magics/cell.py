@@ -19,7 +19,8 @@ from codex_nb.host.cell import (
     run_turn_in_cell,
 )
 from codex_nb.host.cells import CellRunner, OpenNotebook, cells_payload
-from codex_nb.host.engine import Mailbox, interruptible, is_interrupted, refuse_inside_turn
+from codex_nb.host.engine import Mailbox, refuse_inside_turn
+from codex_nb.host.interrupts import interruptible, is_interrupted
 from codex_nb.host.notebook import runs_of
 from codex_nb.host.shell import (
     InteractiveKernel,

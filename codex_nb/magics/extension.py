@@ -20,7 +20,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from codex_nb.errors import CodexError
-from codex_nb.host.engine import deferring_interrupts
+from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.labels import APPROVAL_HELP, LOGIN_METHODS, SIMILAR
 from codex_nb.magics.options import (
     ALL,

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
-from codex_nb.host.engine import Mailbox, deferring_interrupts
+from codex_nb.host.engine import Mailbox
+from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end, is_terminal
 from codex_nb.host.shell_channel import open_pump, serve_until

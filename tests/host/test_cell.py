@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, Callable
 import pytest
 
 from codex_nb.host.cell import BlockingTurn, TurnInterrupted, frame_length, run_turn_in_cell
-from codex_nb.host.engine import Engine, Mailbox, deferring_interrupts, interruptible
+from codex_nb.host.engine import Engine, Mailbox
+from codex_nb.host.interrupts import deferring_interrupts, interruptible
 from codex_nb.host.shell_channel import IdlePump
 from codex_nb.session.events import (
     Answer,
