@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from codex_nb.agent.engine import AgentEngine
     from codex_nb.auth.credentials import Credentials
-    from codex_nb.auth.diagnostics import LoginStatus
     from codex_nb.auth.login import LoginFlow
+    from codex_nb.auth.manager import LoginStatus
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.layers import Machine
     from codex_nb.config.settings import Settings
@@ -268,7 +268,7 @@ class Profile:
 
     async def status(self) -> tuple[LoginStatus, RateLimits | None]:
         """Return who is signed in, and the limits; None where they are unknown."""
-        from codex_nb.auth.diagnostics import login_status
+        from codex_nb.auth.manager import login_status
 
         status, limits = await login_status(self.credentials), self.assistant.limits
         if status.signed_in:

@@ -1,14 +1,17 @@
-"""The credential manager: which credentials sign the next request, and what happens when they are refused."""
+"""The credential manager: which credentials sign the next request, and what happens when they are refused.
+
+What may be shown about a login is here, too; nothing of that holds a secret.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from codex_nb.auth.bearer import BearerAuth, CredentialResolver, RetryCredentials
 from codex_nb.auth.credentials import AuthMode, utc_now
@@ -16,7 +19,9 @@ from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import DetachedRefresher, DirectRefresher, OAuthClient, launch_process
 from codex_nb.auth.sources import HubSource, environment_login, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
-from codex_nb.errors import RefreshFailed, SignInRequired
+from codex_nb.config.settings import Settings
+from codex_nb.errors import AccountChanged, CodexError, RefreshFailed, SignInRequired
+from codex_nb.http import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -26,8 +31,6 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import AuthFile, Clock, Credentials
     from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider, Reason
     from codex_nb.auth.store import CredentialStore, RefreshOutcome, Sleep, Snapshot, TokenRefresher
-    from codex_nb.config.settings import Settings
-    from codex_nb.http import httpx
 
 
 SIGN_IN_ALLOWED = (
@@ -487,3 +490,101 @@ def open_credentials(
         clock=clock,
         sleep=sleep,
     )
+
+
+@dataclass(frozen=True)
+class LoginStatus:
+    """Who is signed in and who pays.
+
+    ``auth_mode`` and ``billing`` are None when not signed in; ``problem`` then gives the reason in one line, and
+    ``absence`` its kind: no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
+    ``credentials_location`` names a file, the keyring, a variable or the host program. ``overrides`` are the settings
+    that lead the login elsewhere than to OpenAI, each with its host.
+    """
+
+    signed_in: bool
+    auth_mode: AuthMode | None = None
+    label: str = field(default="", repr=False)
+    email: str | None = field(default=None, repr=False)
+    plan: str = "unknown"
+    account_id: str | None = field(default=None, repr=False)
+    billing: Literal["chatgpt", "api_key"] | None = None
+    credentials_location: str = field(default="", repr=False)
+    expires_at: datetime | None = None
+    profile: str | None = None
+    problem: str | None = None
+    absence: Literal["signed_out", "changed", "unusable"] = "signed_out"
+    overrides: tuple[str, ...] = field(default=(), compare=False)
+
+
+async def login_status(manager: CredentialManager, *, refresh: bool = False) -> LoginStatus:
+    """Describe the login.
+
+    Uses no network for a stored login, unless ``refresh`` is set; the account of a personal access token or an agent
+    identity is looked up in either case.
+    """
+    try:
+        credentials = await (manager.current() if refresh else manager.inspect())
+    except CodexError as error:
+        location = str(manager.stored.store)
+        return LoginStatus(
+            signed_in=False,
+            credentials_location=location,
+            profile=manager.settings.profile,
+            problem=error.line,
+            absence=_absence(error),
+            overrides=_named_overrides(manager.settings),
+        )
+    status = _described(credentials, profile=manager.settings.profile)
+    return replace(status, overrides=_named_overrides(manager.settings))
+
+
+def _named_overrides(settings: Settings) -> tuple[str, ...]:
+    return tuple(f"{name} ({host_of(url)})" for name, url in address_overrides(settings).items())
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address; the address where it has none."""
+    try:
+        return httpx.URL(url).host or url
+    except (httpx.InvalidURL, UnicodeError):
+        return url
+
+
+def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
+    if isinstance(error, AccountChanged):
+        return "changed"
+    return "signed_out" if isinstance(error, SignInRequired) else "unusable"
+
+
+def _described(credentials: Credentials, *, profile: str | None) -> LoginStatus:
+    """Return the status of these credentials."""
+    return LoginStatus(
+        signed_in=True,
+        auth_mode=credentials.mode,
+        label=credentials.label,
+        email=credentials.account.email,
+        plan=credentials.account.plan,
+        account_id=credentials.account.account_id,
+        billing=credentials.billing,
+        credentials_location=credentials.source,
+        expires_at=credentials.expires_at,
+        profile=profile,
+    )
+
+
+def address_overrides(settings: Settings) -> dict[str, str]:
+    """Return the settings that replace an address to which a login is sent, with the addresses."""
+    provider, usual = settings.provider, Settings(codex_home=settings.codex_home)
+    found = {
+        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": settings.refresh_url_override,
+        "CODEX_REVOKE_TOKEN_URL_OVERRIDE": settings.revoke_url_override,
+        "CODEX_APP_SERVER_LOGIN_ISSUER": settings.issuer,
+        "CODEX_AUTHAPI_BASE_URL": settings.authapi_base_url,
+        "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": settings.agent_authapi_base_url,
+        "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": settings.agent_jwks_base_url,
+        "chatgpt_base_url": settings.chatgpt_base_url,
+        "openai_base_url": provider.base_url if provider.is_built_in else None,
+    }
+    defaults = {None, usual.issuer, usual.authapi_base_url, usual.chatgpt_base_url}
+    return {name: url for name, url in found.items() if url is not None and url not in defaults}

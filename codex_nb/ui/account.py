@@ -17,8 +17,8 @@ from IPython.display import display
 from pydantic import SecretStr
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.diagnostics import LoginStatus
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting, first_of
+from codex_nb.auth.manager import LoginStatus
 from codex_nb.errors import LoginFailed, home_as_tilde
 from codex_nb.labels import (
     BILLED_PER_TOKEN,

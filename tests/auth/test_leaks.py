@@ -21,7 +21,6 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.credentials import AuthFile
-from codex_nb.auth.diagnostics import examine, login_status
 from codex_nb.auth.login import (
     AccessTokenLogin,
     ApiKeyLogin,
@@ -30,7 +29,9 @@ from codex_nb.auth.login import (
     LoginFlow,
     OpenUrl,
 )
+from codex_nb.auth.manager import login_status
 from codex_nb.auth.store import FileStore, KeyringStore
+from codex_nb.doctor import examine
 from codex_nb.errors import CredentialsUnreadable
 from tests.auth.fakes import NOW, LoginFixture, Service, access_token, id_token, login, write_login
 from tests.auth.test_agent import Agent

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.diagnostics import Finding, LoginStatus, examine, login_status
+from codex_nb.auth.manager import LoginStatus, login_status
 from codex_nb.config.settings import CredentialsStore, Provider, Settings
+from codex_nb.doctor import Finding, examine
 from codex_nb.errors import AccountChanged
 from codex_nb.labels import date_time
 from codex_nb.ui.account import AccountStatus

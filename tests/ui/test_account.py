@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.diagnostics import LoginStatus
+from codex_nb.auth.manager import LoginStatus
 from codex_nb.responses.events import Credits, RateLimits, Window
 from codex_nb.ui.account import AccountStatus, AccountView, limit_rows, usage_bar
 from tests.rendering.hostile import PAYLOADS, payload
