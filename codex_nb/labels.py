@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 LoginMethod = Literal["device", "browser", "api_key", "access_token"]
 
 
-@dataclass(frozen=True)
-class LoginMethodLabels:
+class LoginMethodLabels(NamedTuple):
     """How a login method is offered: its button, and what it needs."""
 
     button: str

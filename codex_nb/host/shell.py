@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 
@@ -214,8 +214,7 @@ def _no_traceback(*_: object) -> None:
     """Show no traceback."""
 
 
-@dataclass(frozen=True)
-class FrontEnd:
+class FrontEnd(NamedTuple):
     """What the front end that sent the running cell supports.
 
     ``cell_id`` is set by notebooks (JupyterLab, Notebook 7, VS Code); nbclient, papermill and consoles send none.
@@ -320,7 +319,7 @@ _HOOK_ATTRIBUTE = "_codex_nb_iopub_hook"
 _log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Stream:
     """The text of a stream; when it grows too long for ``limit``, its middle is removed."""
 
@@ -348,7 +347,7 @@ class _Stream:
         return {"output_type": "stream", "name": self.name, "text": text}
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Display:
     """A display, result or error; later messages update it by its ``display_id``."""
 
@@ -364,7 +363,7 @@ class _Display:
         return self.content
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class OutputCollector:
     """The outputs of one piece of code, in order, of bounded size.
 
@@ -472,7 +471,7 @@ def _length(value: Any) -> int:
     return 8
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _IopubHook:
     """The replaced ``send`` of a session, which reports outputs to its listeners."""
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import re
 from copy import copy
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import FunctionType, GenericAlias, ModuleType, UnionType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.error import UsageError
@@ -54,8 +53,7 @@ ABOUT_LENGTH = 40
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """What a word can be completed to, the kind of thing that it is, and a few words about it."""
 
     text: str
@@ -341,7 +339,7 @@ class CodexMatcher:
                 for each, text in sorted((each, text) for flags, text in options_and_help() for each in flags)
             ]
         values = self._names.known(flags_with_value().get(flag, ""), start)
-        return [replace(each, text=f"{flag}={each.text}") for each in values]
+        return [each._replace(text=f"{flag}={each.text}") for each in values]
 
     def _arguments(self, name: str, words: Sequence[str], fragment: str) -> Iterable[Candidate]:
         complete = SUBCOMMANDS[name].complete if name in SUBCOMMANDS else ()
@@ -357,13 +355,13 @@ class CodexMatcher:
             return fragment, [_file(each, is_quoted=is_quoted) for each in self._names.known("file", start)]
         if fragment.startswith("@image:"):
             found = self._names.known("images", fragment.removeprefix("@image:"))
-            return fragment, [replace(each, text=f"@image:{each.text}") for each in found]
+            return fragment, [each._replace(text=f"@image:{each.text}") for each in found]
         start = fragment[1:]
         files = self._names.known("file", start) if start else ()
         return fragment, [
-            *(replace(each, text=f"@{each.text}") for each in self._names.known("variable", start)),
-            *(replace(each, text=f"@cell:{each.text}") for each in self._names.known("cell", "")),
-            *(replace(each, text=f"@{each.text}") for each in files if _PLAIN_PATH.fullmatch(each.text)),
+            *(each._replace(text=f"@{each.text}") for each in self._names.known("variable", start)),
+            *(each._replace(text=f"@cell:{each.text}") for each in self._names.known("cell", "")),
+            *(each._replace(text=f"@{each.text}") for each in files if _PLAIN_PATH.fullmatch(each.text)),
             Candidate("@file:", "file", "a file of the notebook's folder"),
             Candidate("@image:", "image", "a figure or an image file"),
         ]
@@ -377,13 +375,13 @@ class CodexMatcher:
         values = [*(Candidate(each, "value") for each in own if each), *self._names.known(name, "")]
         quote = start[:1] if start[:1] in {'"', "'"} else ""
         return start, [
-            replace(each, text=f"{quote}{each.text}" if quote else f'"{each.text}"') for each in values
+            each._replace(text=f"{quote}{each.text}" if quote else f'"{each.text}"') for each in values
         ]
 
 
 def _file(found: Candidate, *, is_quoted: bool) -> Candidate:
     needs_quotes = is_quoted or re.search(r"[\s,;]", found.text) is not None
-    return replace(found, text=f'@file:"{found.text}' if needs_quotes else f"@file:{found.text}")
+    return found._replace(text=f'@file:"{found.text}' if needs_quotes else f"@file:{found.text}")
 
 
 @magics_class

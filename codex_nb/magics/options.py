@@ -13,7 +13,7 @@ import typing
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
@@ -360,8 +360,7 @@ DELETE, ALL, CLEAR, OVERWRITE, BELOW = "--delete", "--all", "--clear", "--overwr
 SWITCH = ("on", "off")
 
 
-@dataclass(frozen=True)
-class Subcommand:
+class Subcommand(NamedTuple):
     """A subcommand as it is listed, completed and run.
 
     ``complete`` names what each of its arguments is completed from; "question" stands for the options of a question.
