@@ -259,8 +259,3 @@ def state_of_lock(path: Path, try_lock: Callable[[int], LockState] = try_lock) -
         return state
     finally:
         os.close(descriptor)
-
-
-def is_held(path: Path) -> bool:
-    """Whether another program holds the lock file; the file is not created."""
-    return state_of_lock(path) is LockState.HELD

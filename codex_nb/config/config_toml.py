@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class Table(BaseModel):
     """A table of a configuration file; unknown keys are left alone."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    # Built when a table is read: most configurations have few of them.
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, defer_build=True)
 
 
 class BearerCommandTable(Table):

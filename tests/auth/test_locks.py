@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.auth.locks import LoginLock, is_held
+from codex_nb.auth.locks import LoginLock, state_of_lock
 from codex_nb.errors import RefreshFailed
+from codex_nb.files import LockState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
+
+
+def is_held(path: Path) -> bool:
+    return state_of_lock(path) is LockState.HELD
 
 
 async def test_both_files_of_the_cli_are_held_and_then_free(home: Path) -> None:
@@ -119,7 +124,8 @@ time.sleep(60)
 
 FORK = """
 import asyncio, os, pathlib, signal, sys, time
-from codex_nb.auth.locks import LoginLock, is_held
+from codex_nb.auth.locks import LoginLock, state_of_lock
+from codex_nb.files import LockState
 
 async def main(home):
     async with LoginLock(home).held():
@@ -127,7 +133,8 @@ async def main(home):
         if child == 0:
             time.sleep(60)
             os._exit(0)
-    free = not is_held(home / "auth.lock") and not is_held(home / "auth.json.lock")
+    files = (home / "auth.lock", home / "auth.json.lock")
+    free = LockState.HELD not in map(state_of_lock, files)
     alive = os.waitpid(child, os.WNOHANG) == (0, 0)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
