@@ -141,6 +141,8 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     if read != text:
         names = _places_in(text, names, breaks)
     text = read
+    for stroke in _STROKES:
+        text = text.replace(stroke, "|")
     if calls := dict.fromkeys(_calls(text, words), True):
         names = dict(sorted({**names, **calls}.items()))
     places, near = list(names), list(islice(_near_values(text, names), MAX_NAMES + 1))
@@ -252,7 +254,7 @@ _ELEMENT = re.compile(
 _QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
 _WORD_AFTER = re.compile(
     r"[*_\"'\])]{0,4}(?:[ \t](?:for|of)[ \t][^\s:]{1,60})?"
-    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are)(?=[ \t]))?[ \t*_|`\"']{0,6}"
+    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are):?(?=[ \t]))?[ \t*_|`\"']{0,6}"
     r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
 _ARROW = " \t->"
@@ -634,8 +636,10 @@ _LONGEST_ROW = 1_000
 _LONGEST_LIST = 300  # characters before a name
 _DELIMITERS = ",;\t| "  # a blank stands for any number of them
 _ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;\t-]*+")
-_RULE = re.compile(r"[\s|:+=-]++")
-_BEGINS_RULE = frozenset(" \t\r|:+=-")
+_STROKES = "│┆┃║"  # between the cells of a table that is drawn
+_RULE = re.compile(r"[\s|:+=\u2500-\u257f-]++")
+_BEGINS_RULE = frozenset(" \t\r|:+=-├╞┡╠")
+_TYPES = frozenset({"varchar", "string", "object"})  # which DuckDB writes below a name
 _NAME = re.compile(r"[\"']?[^\W\d][\w .()#-]{0,40}[\"']?")
 _QUOTED_CELL = re.compile(r"\"(?:[^\"]|\"\")*+\"")
 _IMPORTS = frozenset({"from", "import"})
@@ -673,7 +677,9 @@ def _secrets_in_lines(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:
                 number for number, name in enumerate(names) if is_secret_name(name.strip(_AROUND_VALUES))
             ]
             size = _size_of_rows(text[start:end], names, delimiter)
-            if not columns or not size or not all(map(_NAME.fullmatch, names)):
+            if (
+                not columns or not size or not all(map(_NAME.fullmatch, names[not names[0] :]))
+            ):  # an index has none
                 continue
             named = [(number - len(names), names[number].strip(_AROUND_VALUES)) for number in columns]
             for row_start, done, row in _rows(text, end + 1, delimiter, size):
@@ -739,6 +745,8 @@ def _value(text: str, cell: Span, name: str) -> Iterator[NamedSpan]:
 
 
 def _is_value(name: str, value: str) -> bool:
+    if value in _TYPES:
+        return False
     is_password = is_password_name(name) and not any(map(str.isspace, value)) and is_secret_value(name, value)
     return is_password or is_unquoted_secret(name, value, is_tight=False)
 

@@ -393,6 +393,11 @@ def _is_basic(encoded: str) -> bool:
     return b":" in plain and plain.isascii()
 
 
+def _is_phrase(words: str) -> bool:
+    """Whether there are as many words as in the phrase of a wallet."""
+    return len(words.split()) in _SIZES_OF_PHRASES
+
+
 # Every pattern takes time in proportion to the text: a run of characters is entered at its beginning only, or is
 # consumed whether or not it turns out to be a key.
 _THREE_PARTS = r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?+)?+"
@@ -456,7 +461,8 @@ _OPTION = re.compile(
 _LONGEST_COMMAND = 150
 _FEW_OPTIONS = 500  # for more, the text is read once for each program
 _OTHER_COMMANDS = (
-    r"htpasswd[ \t]++-\w*b\w*[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++[\"']?(?P<value>[^\s\"']{4,})"
+    r"(?:htpasswd[ \t]++-\w*b\w*|\bmc[ \t]++alias[ \t]++set[ \t]++\S{1,100})[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++"
+    r"[\"']?(?P<value>[^\s\"']{4,})"
 )
 _LOGIN_COMMAND = (
     r"(?:vault|wandb|huggingface-cli|hf auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
@@ -470,6 +476,11 @@ _PIPED = (
 _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
 _IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
 _IDENTIFIED_AS_KEYWORD = rf"IDENTIFIED{_BY}[\"']?(?P<value>[^\s\"';,()]{{4,}})"
+_PHRASE = (
+    r"(?i:(?:seed|recovery|secret|backup|wallet)[ _-]?phrase|mnemonic)[ \t]*+(?:[:=]|is(?=[ \t]))[ \t]*+"
+    r"(?P<value>[a-z]{3,8}+(?:[ \t]++[a-z]{3,8}+){11,23}+)[ \t.]*+(?:\n|\Z)"
+)
+_SIZES_OF_PHRASES = frozenset({12, 15, 18, 21, 24})  # in words, as BIP 39 has them
 _KEY_OF_USER = (
     r"username[\"']\s*+:\s*+[\"'][^\"'\n]{1,100}[\"']\s*+,\s*+[\"']key[\"']\s*+:\s*+[\"']"
     r"(?P<value>[a-f0-9]{32})[\"']"
@@ -595,6 +606,8 @@ KEY_FORMATS = tuple(
         ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
         ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
         ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
+        ("a recovery phrase", ("phrase", "mnemonic"), _PHRASE, _is_phrase),
+        ("a token in an address", ("/t/",), r"://[^\s/]{1,256}/t/(?P<value>[A-Za-z0-9-]{12,})/", is_opaque),
         ("a bearer token", ("authorization",), _AUTHORIZATION, is_opaque),
         ("a token in an address", ("?key=", "&key=", "?code=", "&code="), _QUERY, is_opaque),
         ("a password of a command", ("sqlplus ",), _SQLPLUS, _is_argument),
@@ -606,7 +619,7 @@ KEY_FORMATS = tuple(
         ),
         ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
         ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
-        ("a password of a command", ("htpasswd",), _OTHER_COMMANDS, _is_argument),
+        ("a password of a command", ("htpasswd", "mc alias set "), _OTHER_COMMANDS, _is_argument),
         ("a password of a command", (" login ",), _LOGIN_COMMAND, is_opaque),
         ("a password of a command", ("stdin", "with-token", "passwd", "sudo"), _PIPED, _is_argument),
         ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),

@@ -267,6 +267,24 @@ SPELLINGS = [
     "session.cookies.set('sessionid', '<TOKEN>')",
     "Cookie: PHPSESSID=<TOKEN>; theme=dark",
     '{"username":"ada","key":"a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4"}',
+    (
+        "shape: (1, 2)\n┌──────┬───────────┐\n│ user ┆ password  │\n│ ---  ┆ ---       │\n│ str  ┆ str       │\n"
+        "╞══════╪═══════════╡\n│ ada  ┆ <PASSWORD> │\n└──────┴───────────┘"
+    ),
+    (
+        "┏━━━━━━┳━━━━━━━━━━━┓\n┃ user ┃ api_token ┃\n┡━━━━━━╇━━━━━━━━━━━┩\n"
+        "│ ada  │ <TOKEN> │\n│ bob  │ <TOKEN> │\n└──────┴───────────┘"
+    ),
+    (
+        "┌─────────┬───────────┐\n│  user   │ password  │\n│ varchar │  varchar  │\n"
+        "├─────────┼───────────┤\n│ ada     │ <PASSWORD> │\n└─────────┴───────────┘"
+    ),
+    "╔══════╦═══════╗\n║ user ║ token ║\n╠══════╬═══════╣\n║ ada  ║ <TOKEN> ║\n╚══════╩═══════╝",
+    "\tuser\tapi_key\n0\tada\t<TOKEN>\n",
+    ",user,api_key\n0,ada,<TOKEN>\n1,bob,<TOKEN>\n",
+    "Your API key is: <TOKEN>",
+    "conda: https://conda.example.com/t/<TOKEN>/get",
+    "mc alias set play https://play.example.com ada <PASSWORD>",
     "Mot de passe : <PASSWORD>",
     "l\N{LATIN SMALL LETTER O WITH DIAERESIS}senord: <PASSWORD>",
     "has\N{LATIN SMALL LETTER L WITH STROKE}o = '<PASSWORD>'",
@@ -456,6 +474,8 @@ ORDINARY = [
     "if key in ['alpha1b2', 'beta22c3']: pass",
     "'token' in ['alpha', 'beta']",
     "la passe de dix : gagner",
+    "│ word ┆ token_count │\n│ ---  ┆ ---   │\n│ the1 ┆ a1b2c3d4e5 │",
+    "the seed phrase should never leave your own computer, whatever anybody else says",
     "run(['docker', 'run', '-p', '8080:80', 'image1:2'])",
     '{"username": "ada", "key": "value"}',
     "signal.connect('changed', 'on_token_changed')",
@@ -487,6 +507,25 @@ def test_a_secret_is_known_as_it_is_written_where_secrets_are(written: str) -> N
         assert "[redacted: " in clean
         assert clean.startswith(before)
         assert clean.endswith(after)
+
+
+@pytest.mark.parametrize(
+    "lead", ["mnemonic: ", "seed phrase = ", "Recovery phrase: ", "your recovery phrase is "]
+)
+@pytest.mark.parametrize("count", [12, 24])
+def test_the_words_of_a_wallet_are_known_without_quotes(lead: str, count: int) -> None:
+    words = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+    clean = Redactor({})(f"{lead}{' '.join([words] * (count // 12))}\nNext: keep them.")
+    assert clean.startswith(f"{lead}[redacted: ")
+    assert clean.endswith("\nNext: keep them.")
+    assert "winner" not in clean
+
+
+def test_a_programs_password_of_four_groups_is_known_in_a_login() -> None:
+    assert (
+        Redactor({})('smtp.login("ada", "abcd efgh ijkl mnop")')
+        == 'smtp.login("ada", "[redacted: an assigned secret]")'
+    )
 
 
 @pytest.mark.parametrize("form", FORMATS)
