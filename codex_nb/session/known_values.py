@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+import types
 import unicodedata
 from array import array
 from bisect import bisect_right
@@ -20,7 +21,17 @@ from itertools import accumulate, chain, compress, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.tools.describe_data import secret_columns
-from codex_nb.tools.introspection import instance_vars, library_of, module_of, slots_of, snapshot
+from codex_nb.tools.introspection import (
+    class_vars,
+    exact_text,
+    instance_vars,
+    library_of,
+    module_of,
+    mro_of,
+    slots_of,
+    snapshot,
+    vars_of,
+)
 from codex_nb.tools.safe_repr import parts_of
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
@@ -515,11 +526,20 @@ def _entries(value: Any, secret: str) -> Iterable[tuple[object, Any]]:
         return parts.entries
     if library_of(value) is not None:
         return secret_columns(value, everything=bool(secret))
-    return (
-        chain(slots_of(value).items(), instance_vars(value).items())
-        if module_of(type(value)) != "builtins"
-        else ()
-    )
+    kind = type(value)
+    if kind is types.ModuleType:  # such as a config.py, or openai with its api_key
+        return [(name, held) for name, held in snapshot(vars_of(value)).items() if is_secret_name(name)]
+    if issubclass(kind, type):
+        return _defined_in_notebook(value)
+    if module_of(kind) == "builtins":
+        return ()
+    return chain(slots_of(value).items(), instance_vars(value).items(), _defined_in_notebook(kind))
+
+
+def _defined_in_notebook(kind: type) -> Iterable[tuple[object, Any]]:
+    """Return what a class and its bases define, as far as the notebook made them: settings are often written so."""
+    own = (class_vars(each).items() for each in mro_of(kind) if module_of(each) == "__main__")
+    return ((name, held) for name, held in chain.from_iterable(own) if not exact_text(name).startswith("__"))
 
 
 def name_text(name: Any) -> str:

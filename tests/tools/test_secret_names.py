@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import enum
+import types
 from dataclasses import make_dataclass
 
 import numpy as np
@@ -116,6 +117,19 @@ def test_a_variable_with_a_secret_name_is_told_by_its_kind_alone(name: str) -> N
         assert secrets_of_namespace({name: held}) == {value}
     assert described(name, None) == f"{name}: NoneType = None"
     assert described(name, 3) == f"{name}: int = 3"
+
+
+@pytest.mark.parametrize("name", ["token", "HF_TOKEN", "password", "apiKey"])
+def test_what_a_class_of_the_notebook_and_a_module_hold_under_a_secret_name_is_known(name: str) -> None:
+    value, module = value_of(name), types.ModuleType("config")
+    setattr(module, name, value)
+    settings = type("Settings", (), {"__module__": "__main__", name: value, "level": "debug1and2more"})
+    derived = type("Derived", (settings,), {"__module__": "__main__"})
+    choices = enum.Enum("Choices", {name: value}, module="__main__")
+    for holder in (module, settings, settings(), derived, derived(), choices):
+        assert secrets_of_namespace({"holder": holder}) == {value}
+    foreign = type("Settings", (), {"__module__": "library", name: value})
+    assert secrets_of_namespace({"holder": foreign}) == set()
 
 
 @pytest.mark.parametrize("name", ORDINARY)
