@@ -7,8 +7,6 @@ model bounded and marked, and decide nothing. Every method runs on the engine's 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import importlib
 import importlib.util
@@ -27,6 +25,7 @@ from codex_nb.rendering.visible import sanitize_server_text, visible_line, visib
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import FunctionArguments, Tool, ToolResult
 from codex_nb.tools.builtin import IMAGE_LIMIT, IMAGE_SIZE_LIMIT, OUTPUT_LIMIT
+from codex_nb.tools.images import picture_url
 from codex_nb.tools.nbmodel import shorten, truncate
 
 if TYPE_CHECKING:
@@ -549,8 +548,4 @@ def _text_of(part: _Content) -> str:
 def _image_url(part: _Content) -> str:
     if part.mimeType not in {"image/png", "image/jpeg", "image/gif", "image/webp"} or not part.data:
         return ""
-    try:
-        base64.b64decode(part.data, validate=True)
-    except (ValueError, binascii.Error):
-        return ""
-    return f"data:{part.mimeType};base64,{part.data}"
+    return picture_url(f"data:{part.mimeType};base64,{part.data}") or ""
