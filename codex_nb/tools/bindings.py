@@ -39,7 +39,8 @@ _CHANGING = word_set(
 _HANDING_ON = word_set(
     "list tuple set frozenset dict sorted reversed enumerate zip filter iter next copy deepcopy str repr bytes int"
     " float vars getattr items values keys get pop popitem head tail tolist to_list to_dict to_numpy to_frame view"
-    " array asarray Series DataFrame Index deque OrderedDict SimpleNamespace"
+    " array asarray Series DataFrame Index deque OrderedDict SimpleNamespace select slice limit clone lazy collect"
+    " column to_pandas to_arrow to_pylist to_pydict to_dicts rows"
 )
 
 
@@ -67,6 +68,21 @@ def imported_modules_in(source: str) -> frozenset[str]:
     others = [each for each in statements if not isinstance(each, ast.Import)]
     modules = {name for each in imports for name in _bound_in(each)}
     return frozenset(modules.difference(*map(_bound_in, others)))
+
+
+@functools.lru_cache(maxsize=_TREES)
+def attributes_set(source: str) -> frozenset[tuple[str, str]]:
+    """Return the attributes that a cell sets, each with the name of what it sets it on, which may be a module."""
+    found = set[tuple[str, str]]()
+    for node in ast.walk(parse_cell(source) or ast.Module([], [])):
+        match node:
+            case ast.Attribute(value=ast.Name(id=owner), attr=name, ctx=ast.Store()):
+                found.add((owner, name))
+            case ast.Call(
+                func=ast.Name(id="setattr"), args=[ast.Name(id=owner), ast.Constant(value=str(name)), *_]
+            ):
+                found.add((owner, name))
+    return frozenset(found)
 
 
 @functools.lru_cache(maxsize=_TREES)
@@ -222,8 +238,13 @@ class BindingFlow:
         self.derived -= names
         self.modules = (self.modules - names) | modules
 
-    def follow(self, source: str, *, succeeded: bool) -> None:
+    def follow(
+        self, source: str, *, succeeded: bool, bound_elsewhere: AbstractSet[str] = frozenset()
+    ) -> None:
         """Follow what an ordinary cell did with the names.
+
+        ``bound_elsewhere`` are names that were bound while it ran though no ordinary cell says so: where it uses a
+        hidden name, code of a hidden cell did that.
 
         What holds a hidden value, a part of it or a copy is hidden like it. A hidden name is an ordinary one again once
         a statement that is sure to have run binds it from nothing that was hidden or made from it.
@@ -231,7 +252,10 @@ class BindingFlow:
         if not any(name in source for name in (*self.hidden, *self.derived)):
             return
         tree = parse_cell(source)
-        for statement in tree.body if tree is not None else ():
+        statements = tree.body if tree is not None else []
+        if bound_elsewhere and any(_used(statement) & self.hidden for statement in statements):
+            self.hide(bound_elsewhere)
+        for statement in statements:
             self._follow(statement, succeeded=succeeded)
 
     def _follow(self, statement: ast.stmt, *, succeeded: bool) -> None:
