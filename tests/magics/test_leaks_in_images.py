@@ -12,7 +12,10 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
+from codex_nb.agent.items import image_of
+from codex_nb.session.outbound import user_message
 from codex_nb.simulator import FRAME, Call, End, Reply, Say, Search, Simulator
+from codex_nb.tools.outputs import output_images
 from tests.agent.conftest import ask, install_fake, said
 from tests.magics.conftest import Notebook
 from tests.magics.front_end import front_end
@@ -220,6 +223,16 @@ def test_no_planted_value_leaves_in_images_of_cells_servers_sockets_or_the_agent
     assert images > 2 * len(PLACES)
     assert project.is_dir()
     logging.getLogger(__name__).info("%s bytes, %s images: none found", size, images)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_of_an_image_that_the_agent_has_made_the_picture_is_sent_later(place: str) -> None:
+    encoded_image = data_url(IMAGES[place]).partition(",")[2]
+    shown = image_of({"type": "imageGeneration", "id": "1", "result": encoded_image})
+    output = {"output_type": "display_data", "data": shown, "metadata": {}}
+    message = user_message("What is it?", output_images([output]))
+    assert [part["type"] for part in message["content"]].count("input_image") == 1
+    assert_clean(json.dumps(message), place, IN_IMAGES)
 
 
 def test_a_known_value_in_a_search_is_not_sent_again(
