@@ -90,3 +90,23 @@ def test_an_image_that_is_cut_off_or_changed_anywhere_is_read_to_an_end(
     end = data.draw(st.integers(start, len(whole)))
     shown = picture_only(whole[:start] + inserted + whole[end:])
     assert shown is None or picture_only(shown[1]) == shown
+
+
+JPEG, PNG, GIF, WEBP = (encoded(kind) for kind in ("jpeg", "png", "gif", "webp"))
+REPEATED = {
+    "fill bytes between segments": (JPEG[:20], b"\xff", JPEG[20:]),
+    "fill bytes in a scan": (JPEG[:-2], b"\xff", b"\xff\xd9"),
+    "escaped bytes": (JPEG[:-2], b"\xff\x00", b"\xff\xd9"),
+    "restarts": (JPEG[:20], b"\xff\xd0", JPEG[20:]),
+    "comments": (JPEG[:20], b"\xff\xfe\x00\x02", JPEG[20:]),
+    "empty chunks": (PNG[:33], b"\0\0\0\0tEXt\0\0\0\0", PNG[33:]),
+    "blocks of a byte": (GIF[:-2], b"\x01a", b"\0;"),
+    "empty extensions": (GIF[:-1], b"\x21\xfe\x00", b";"),
+    "empty chunks of a WebP": (WEBP, b"SECR\0\0\0\0", b""),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_an_image_of_a_million_parts_is_read_to_an_end(name: str) -> None:
+    before, part, after = REPEATED[name]
+    assert picture_only(before + part * (2_000_000 // len(part)) + after) is not None
