@@ -559,7 +559,7 @@ def test_the_scan_finds_what_it_is_meant_to_find(scene: Scene, signed_in: dict[s
     scene.run("from codex_nb.errors import CodexError; kept = CodexError(spilt)")
     scene.run("print(spilt.encode().hex())")
     scene.run(
-        "get_ipython().history_manager.store_inputs(900, spilt); get_ipython().history_manager.writeout_cache()"
+        "get_ipython().history_manager.store_inputs(90_000, spilt); get_ipython().history_manager.writeout_cache()"
     )
     with pytest.raises(AssertionError) as found:
         scene.check()
