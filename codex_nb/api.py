@@ -24,7 +24,7 @@ from codex_nb.host.shell import current_request, front_end, in_forked_child
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
-from codex_nb.magics.options import SessionConfig
+from codex_nb.magics.options import OptionError, SessionConfig
 from codex_nb.magics.session import NotebookReading, ShellSession, gather, image_url, read_for
 from codex_nb.profile import open_profile
 from codex_nb.responses.models import price_table
@@ -45,6 +45,7 @@ from codex_nb.session.prompt import TurnRequest
 from codex_nb.session.structured_output import value_format
 from codex_nb.tools.approval import ApprovalUnavailable, DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
+from codex_nb.tools.images import picture_url
 from codex_nb.ui.layout import ask_by_typing
 from codex_nb.ui.widgets import ProgressBar
 
@@ -142,7 +143,7 @@ def _request(
         context=found,
         tools=ToolSet(tuple(each if isinstance(each, Tool) else tool(each) for each in tools)),
         images=tuple(
-            name if name.startswith("data:") else image_url(name, namespace, session.folder)
+            _given_picture(name) if name.startswith("data:") else image_url(name, namespace, session.folder)
             for name in images
         ),
         schema=schema,
@@ -150,6 +151,16 @@ def _request(
         folder=session.folder,
     )
     return opened, request
+
+
+def _given_picture(url: str) -> str:
+    """Return a data URL as it is sent; raises OptionError for what is no image."""
+    if (picture := picture_url(url)) is None:
+        raise OptionError(
+            "images: a data URL is not a PNG, JPEG, GIF or WebP image in base64 that can be read.",
+            hint="Give the name of a figure or a file, or another data URL.",
+        )
+    return picture
 
 
 def _ports(session: ShellSession, mailbox: Mailbox, prompt: str) -> Ports:

@@ -537,11 +537,12 @@ class AgentEngine:
                     file.unlink(missing_ok=True)
         self._records = {key: each for key, each in self._records.items() if name not in {None, each.name}}
 
-    def _remove_rollout(self, thread_id: str) -> None:
+    def _remove_rollout(self, thread_id: object) -> None:
+        if not isinstance(thread_id, str) or not thread_id.replace("-", "").isalnum():
+            return  # the CLI named it so; it could be a pattern or a path to what is not its own
         for file in (self._folder / SESSIONS).rglob(f"rollout-*-{thread_id}.jsonl*"):
             file.unlink(missing_ok=True)
-        if thread_id.replace("-", "").isalnum():
-            shutil.rmtree(self._folder / IMAGES / thread_id, ignore_errors=True)
+        shutil.rmtree(self._folder / IMAGES / thread_id, ignore_errors=True)
 
     async def drop(self, server: AppServer) -> None:
         """Give up a process that ended or no longer does what it is told."""

@@ -44,7 +44,7 @@ from codex_nb.session.events import (
 from codex_nb.session.outbound import search_text
 from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN
 from codex_nb.tools.describe import strip_ansi
-from codex_nb.tools.file_access import image_type
+from codex_nb.tools.images import image_type
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:

@@ -283,7 +283,8 @@ class CodexMatcher:
                 fragment, candidates = self.complete(
                     context.full_text, context.cursor_line, context.text_until_cursor
                 )
-                found = {each.text: each for each in candidates if each.text.startswith(fragment)}
+                fitting = (each for each in candidates if each.text.startswith(fragment))
+                found = {each.text: each for each in fitting if _is_visible(each.text)}
             except CodexError:  # the next question tells of a config.toml that cannot be read, not Tab
                 fragment, found = NOTHING[0], {}
             return SimpleMatcherResult(
@@ -377,6 +378,13 @@ class CodexMatcher:
         return start, [
             each._replace(text=f"{quote}{each.text}" if quote else f'"{each.text}"') for each in values
         ]
+
+
+def _is_visible(text: str) -> bool:
+    """Whether a name can be offered: a front end shows it as it is, and it must be what it looks like."""
+    from codex_nb.rendering.sanitize import visible_text
+
+    return visible_text(text) == text and not {"\n", "\t"} & set(text)
 
 
 def _file(found: Candidate, *, is_quoted: bool) -> Candidate:

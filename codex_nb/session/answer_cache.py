@@ -44,6 +44,7 @@ from codex_nb.tools.approval import ApprovalRequest, Effect
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
 from codex_nb.tools.describe import strip_ansi, without_ids
+from codex_nb.tools.images import picture_url
 from codex_nb.tools.nbmodel import join_multiline, truncate
 
 if TYPE_CHECKING:
@@ -425,14 +426,21 @@ def _steps_of(answer: Answer) -> deque[tuple[Item, ...]]:
 def redacted(
     outputs: Iterable[Mapping[str, Any]], redact: Callable[[Any], Any]
 ) -> tuple[dict[str, Any], ...]:
-    """Return outputs without secrets; images stay as they are."""
+    """Return outputs without secrets; of images, the picture stays."""
     cleaned = []
     for output in outputs:
         data = output.get("data") or {}
-        images = {kind: each for kind, each in data.items() if kind in _COMPARED_IMAGES}
+        images = {kind: picture for kind in _COMPARED_IMAGES if (picture := _picture(kind, data.get(kind)))}
         clean = redact({**output, "data": {kind: data[kind] for kind in data if kind not in images}})
         cleaned.append({**clean, "data": {**clean["data"], **images}} if data else redact(dict(output)))
     return tuple(cleaned)
+
+
+def _picture(kind: str, encoded: object) -> str:
+    """Return an image of an output without what does not show; empty for what is no image."""
+    text = "".join(encoded) if isinstance(encoded, list) else encoded
+    url = picture_url(f"data:{kind};base64,{text}") if isinstance(text, str) else None
+    return url.partition(",")[2] if url else ""
 
 
 def _compared(outputs: Iterable[Mapping[str, Any]]) -> tuple[list[Any], int]:

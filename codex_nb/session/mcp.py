@@ -8,8 +8,6 @@ method runs on the engine's thread.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import importlib
 import importlib.util
@@ -30,6 +28,7 @@ from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFin
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, FunctionArguments, Tool, ToolResult
 from codex_nb.tools.builtin import IMAGE_LIMIT, IMAGE_SIZE_LIMIT, OUTPUT_LIMIT
+from codex_nb.tools.images import picture_url
 from codex_nb.tools.nbmodel import shorten, truncate
 from codex_nb.tools.secrets import is_secret_name
 
@@ -563,11 +562,7 @@ def _text_of(part: _Content) -> str:
 def _image_url(part: _Content) -> str:
     if part.mimeType not in {"image/png", "image/jpeg", "image/gif", "image/webp"} or not part.data:
         return ""
-    try:
-        base64.b64decode(part.data, validate=True)
-    except (ValueError, binascii.Error):
-        return ""
-    return f"data:{part.mimeType};base64,{part.data}"
+    return picture_url(f"data:{part.mimeType};base64,{part.data}") or ""
 
 
 QUESTIONS = "questions"

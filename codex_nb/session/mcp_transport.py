@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 LARGEST_MESSAGE = 8_000_000  # bytes
+_PLAIN = "identity"  # no compression
 GRACE_S = 1.0  # for a program to end by itself, and again to end when it is told to
 _TAIL = 2_000
 # Kills the process group of a server when the pipe breaks, which it does however we end.
@@ -232,13 +233,19 @@ async def _http(
             wire.wants_sign_in = True
         elif response.is_error:
             wire.last_words = f"it answered {response.status_code}"
+        if response.headers.get("content-encoding", _PLAIN).strip().lower() != _PLAIN:
+            wire.last_words = "it sent a compressed reply, which was not asked for"
+            raise httpx2.ReadError(wire.last_words)
         response.stream = _BoundedStream(response.stream)
 
     if server.headers and not is_secure(server.url):
         wire.problem = "its headers may hold a key, so they are not sent over http; use https"
         raise ValueError(wire.problem)
     client = httpx2.AsyncClient(
-        headers={name: value.get_secret_value() for name, value in server.headers.items()},
+        headers={
+            **{name: value.get_secret_value() for name, value in server.headers.items()},
+            "accept-encoding": _PLAIN,  # the bounds are those of what is on the wire
+        },
         timeout=httpx2.Timeout(server.startup_s, read=server.call_s),
         verify=context,
         proxy=proxy,

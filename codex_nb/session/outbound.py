@@ -24,6 +24,7 @@ from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
 from codex_nb.tools.assigned_secrets import MAX_SECRETS, THE_REST, assigned_secrets, may_hold_secret
+from codex_nb.tools.images import picture_url
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     Words,
@@ -60,7 +61,7 @@ def developer_message(text: str) -> Outbound:
 
 
 def user_message(text: str, images: Sequence[str] = ()) -> Outbound:
-    """Return a message of the user, after its images (data URLs); the text is redacted."""
+    """Return a message of the user, after the pictures of its images (data URLs); the text is redacted."""
     content: list[Item] = []
     for number, url in enumerate(images, 1):
         opening, closing = _text_content(f"<image name=[Image #{number}]>"), _text_content("</image>")
@@ -98,7 +99,10 @@ def _text_content(text: str) -> Item:
 
 
 def _image_content(url: str) -> Item:
-    return {"type": "input_image", "image_url": url, "detail": "auto"}
+    picture = picture_url(url)
+    if picture is None:
+        return _text_content("[not sent: not a PNG, JPEG, GIF or WebP image that can be read]")
+    return {"type": "input_image", "image_url": picture, "detail": "auto"}
 
 
 def _message(role: str, content: list[Item]) -> Outbound:

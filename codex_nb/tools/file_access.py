@@ -15,7 +15,6 @@ name says that they hold credentials.
 from __future__ import annotations
 
 import asyncio
-import base64
 import fnmatch
 import functools
 import io
@@ -37,6 +36,7 @@ from pydantic import Field
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
+from codex_nb.tools.images import image_type, picture_of
 from codex_nb.tools.nbmodel import truncate
 from codex_nb.tools.secrets import is_secret_name
 
@@ -50,13 +50,6 @@ T = TypeVar("T")
 
 IMAGE_LIMIT = 20_000_000
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp"})
-# By a file's first bytes: what is sent as an image is not redacted, so its name does not suffice.
-_IMAGE_TYPES = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
-    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
-    (re.compile(rb"GIF8[79]a"), "image/gif"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
-)
 _SECONDS = 20.0  # a file system that does not respond is not waited for any longer
 _MARKDOWN = frozenset({".md", ".mdc", ".markdown"})
 _MOUNTS = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5)
@@ -416,14 +409,10 @@ def read_image(checked: CheckedPath) -> str:
     content = read_bounded(checked, IMAGE_LIMIT)
     if content.size > IMAGE_LIMIT:
         raise FileRefused(f"is larger than {IMAGE_LIMIT // 1_000_000} MB")
-    if (media_type := image_type(content.data)) is None:
-        raise FileRefused("is not a PNG, JPEG, GIF or WebP image")
-    return f"data:{media_type};base64,{base64.b64encode(content.data).decode('ascii')}"
-
-
-def image_type(data: bytes) -> str | None:
-    """Return the media type of an image, None for what is not a PNG, JPEG, GIF or WebP image."""
-    return next((media_type for signature, media_type in _IMAGE_TYPES if signature.match(data)), None)
+    if (picture := picture_of(content.data)) is None:
+        damaged = " that can be read" if image_type(content.data) else ""
+        raise FileRefused(f"is not a PNG, JPEG, GIF or WebP image{damaged}")
+    return picture
 
 
 def is_image(name: str) -> bool:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NewType
 from codex_nb.parse import loads
 from codex_nb.tools.describe import strip_ansi
 from codex_nb.tools.introspection import (
+    class_vars,
     exact_text,
     find,
     instance_vars,
@@ -69,7 +70,8 @@ _CHANGING = word_set(
 _HANDING_ON = word_set(
     "list tuple set frozenset dict sorted reversed enumerate zip filter iter next copy deepcopy str repr bytes int"
     " float vars getattr items values keys get pop popitem head tail tolist to_list to_dict to_numpy to_frame view"
-    " array asarray Series DataFrame Index deque OrderedDict SimpleNamespace"
+    " array asarray Series DataFrame Index deque OrderedDict SimpleNamespace select slice limit clone lazy collect"
+    " column to_pandas to_arrow to_pylist to_pydict to_dicts rows"
 )
 
 
@@ -97,6 +99,21 @@ def _imported_modules_in(source: str) -> frozenset[str]:
     others = [each for each in statements if not isinstance(each, ast.Import)]
     modules = {name for each in imports for name in _bound_in(each)}
     return frozenset(modules.difference(*map(_bound_in, others)))
+
+
+@functools.lru_cache(maxsize=_TREES)
+def _attributes_set(source: str) -> frozenset[tuple[str, str]]:
+    """Return the attributes that a cell sets, each with the name of what it sets it on, which may be a module."""
+    found = set[tuple[str, str]]()
+    for node in ast.walk(parse_cell(source) or ast.Module([], [])):
+        match node:
+            case ast.Attribute(value=ast.Name(id=owner), attr=name, ctx=ast.Store()):
+                found.add((owner, name))
+            case ast.Call(
+                func=ast.Name(id="setattr"), args=[ast.Name(id=owner), ast.Constant(value=str(name)), *_]
+            ):
+                found.add((owner, name))
+    return frozenset(found)
 
 
 @functools.lru_cache(maxsize=_TREES)
@@ -252,8 +269,13 @@ class BindingFlow:
         self.derived -= names
         self.modules = (self.modules - names) | modules
 
-    def follow(self, source: str, *, succeeded: bool) -> None:
+    def follow(
+        self, source: str, *, succeeded: bool, bound_elsewhere: AbstractSet[str] = frozenset()
+    ) -> None:
         """Follow what an ordinary cell did with the names.
+
+        ``bound_elsewhere`` are names that were bound while it ran though no ordinary cell says so: where it uses a
+        hidden name, code of a hidden cell did that.
 
         What holds a hidden value, a part of it or a copy is hidden like it. A hidden name is an ordinary one again once
         a statement that is sure to have run binds it from nothing that was hidden or made from it.
@@ -261,7 +283,10 @@ class BindingFlow:
         if not any(name in source for name in (*self.hidden, *self.derived)):
             return
         tree = parse_cell(source)
-        for statement in tree.body if tree is not None else ():
+        statements = tree.body if tree is not None else []
+        if bound_elsewhere and any(_used(statement) & self.hidden for statement in statements):
+            self.hide(bound_elsewhere)
+        for statement in statements:
             self._follow(statement, succeeded=succeeded)
 
     def _follow(self, statement: ast.stmt, *, succeeded: bool) -> None:
@@ -384,6 +409,7 @@ _CUT_WORDS = "characters left out]"
 _CUT = re.compile(rf"… \[[\d,]+ {re.escape(_CUT_WORDS)} …")
 # where a text may show something hidden without a whole line of it
 _MARKS = (_CUT_WORDS, _BOX_TOP, "File ", "Cell In", "Input In", "<ipython-input")
+_SPECIAL = re.compile("__")
 _LETTER = re.compile(r"[^\W\d_]")
 _UNQUOTED = re.compile(r"[^\s'\\]+")  # what a representation of a line does not change
 
@@ -398,7 +424,7 @@ class Hidden:
 
     ``names`` are variables, ``lines`` what tracebacks quote, ``cells`` the ids and ``sources`` the texts of cells;
     ``mentioned`` are the names that the user mentions, which are sent all the same. ``derived`` are variables that
-    ordinary cells made with hidden ones.
+    ordinary cells made with hidden ones. ``attributes`` are what skipped cells have set, and on which names.
     """
 
     names: frozenset[str] = frozenset()
@@ -407,6 +433,7 @@ class Hidden:
     cells: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     mentioned: frozenset[str] = frozenset()
+    attributes: frozenset[tuple[str, str]] = frozenset()
 
     def allowing(self, mentioned: Iterable[str]) -> Hidden:
         """Return the same without the names that the user mentions."""
@@ -423,7 +450,8 @@ class Hidden:
         variables = snapshot(namespace)
         if not self.sources:
             return VisibleVariables(variables)
-        traces = _Traces([value for name, value in variables.items() if name in self.names])
+        hidden = [value for name, value in variables.items() if name in self.names]
+        traces = _Traces([*hidden, *self._held_by_modules(variables)], self.sources)
         shown = {
             name: value
             for name, value in variables.items()
@@ -435,10 +463,18 @@ class Hidden:
         }
         return VisibleVariables(shown)
 
+    def _held_by_modules(self, variables: Mapping[str, Any]) -> Iterator[object]:
+        """Yield what skipped cells have put into modules, which ordinary cells import as well."""
+        for owner, name in self.attributes:
+            module = variables.get(owner, sys.modules.get(owner))
+            if type(module) is types.ModuleType and (value := find(vars_of(module), name)) is not None:
+                yield value
+
     def _hides(self, name: str, value: object) -> bool:
         return (
             name in self.names
             or _HISTORY.fullmatch(name) is not None
+            or (type(value) is str and any(source in value for source in self.sources))
             or any(_text_of_cell(function) in self.sources for function in _wrapped(value))
         )
 
@@ -561,7 +597,7 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
     skipped = [run for run in runs if marked.skips(run.cell)]
     if not marked.sources and not marked.cells and not skipped:
         return marked
-    flow = BindingFlow()
+    flow, ordinary = BindingFlow(), set[str]()
     for source in marked.sources - {run.cell.source.strip() for run in skipped}:
         flow.hide(bound_names(source), modules=_imported_modules_in(source))
     for run in runs:
@@ -569,7 +605,9 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
             source = run.cell.source
             flow.hide(bound_names(source) | run.changed, modules=_imported_modules_in(source))
         else:
-            flow.follow(run.cell.source, succeeded=run.succeeded)
+            ordinary |= bound_names(run.cell.source)
+            elsewhere = frozenset(run.changed - ordinary)
+            flow.follow(run.cell.source, succeeded=run.succeeded, bound_elsewhere=elsewhere)
     texts = marked.sources | {run.cell.source.strip() for run in skipped}
     sources = texts | {python.strip() for text in texts if (python := _to_python(text)) is not None}
     shown = {line for cell in cells if not marked.skips(cell) for line in _code_lines(cell.source)}
@@ -580,6 +618,7 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
         derived=frozenset(flow.derived),
         lines=frozenset(lines),
         sources=frozenset(sources),
+        attributes=frozenset(each for text in texts for each in _attributes_set(text)),
     )
 
 
@@ -637,20 +676,21 @@ _SHELL = frozenset({"IPython", "ipykernel", "traitlets", "codex_nb", "ipywidgets
 class _Traces:
     """Finds values that are hidden objects or hold one, by identity and without asking them."""
 
-    def __init__(self, hidden: Iterable[object]) -> None:
+    def __init__(self, hidden: Iterable[object], sources: AbstractSet[str]) -> None:
         self._hidden = list(hidden)
+        self._sources = sources
         self._ids = {id(value) for value in self._hidden if _is_distinct(value)}
         self._cleared: set[int] = set()
         self._ways: dict[int, Callable[[Any], Iterable[Any]]] = {}
         self._parts: set[int] | None = None
 
     def lead_to(self, value: object) -> bool:
-        """Whether a value is a hidden object, is an instance of a hidden class, or holds such an object."""
-        if not self._ids or id(value) in self._ids:
-            return bool(self._ids)
+        """Whether a value is a hidden object, of a hidden class, or holds such an object or a cell's text."""
+        if id(value) in self._ids:
+            return True
         seen: set[int] = set()
         for held in self._reached([value], self._cleared, seen):
-            if id(held) in self._ids:
+            if id(held) in self._ids or (type(held) is str and held.strip() in self._sources):
                 return True
         self._cleared |= seen
         return False
@@ -682,18 +722,20 @@ class _Traces:
 
 
 def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
-    """Return how what a value holds is had, without the contents of classes, modules and the shell itself."""
+    """Return how what a value holds is had, without the contents of libraries, modules and the shell itself."""
     kind = type(value)
     if is_one_of(kind, _CONTAINERS):
         return lambda held: list(islice(held, _MAX_ENTRIES))
     if kind is dict:
         return lambda held: [] if _is_of_module(held) else list(islice(held.values(), _MAX_ENTRIES))
+    if issubclass(kind, type):
+        return _held_by_class
     if kind is types.FunctionType:
         return lambda held: [held.__closure__, held.__defaults__, held.__kwdefaults__]
     if is_ndarray(value):
         return _held_by_array
     names = {qualified_name(base) for base in mro_of(kind)}
-    is_opaque = issubclass(kind, type) or is_one_of(kind, (types.ModuleType, types.FrameType, types.CodeType))
+    is_opaque = is_one_of(kind, (types.ModuleType, types.FrameType, types.CodeType))
     # Frames that are computed from others share their labels.
     if (
         is_opaque
@@ -702,6 +744,14 @@ def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
     ):
         return lambda _: ()
     return (lambda held: [field_of(held, "base")]) if "ndarray" in names else gc.get_referents
+
+
+def _held_by_class(kind: type) -> list[Any]:
+    """Return the attributes of a class of the notebook, without those that every class has."""
+    held = class_vars(kind) if module_of(kind) == "__main__" else {}
+    return [
+        value for name, value in islice(held.items(), _MAX_ENTRIES) if not _SPECIAL.match(exact_text(name))
+    ]
 
 
 def _held_by_array(array: Any) -> list[Any]:

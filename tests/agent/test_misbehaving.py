@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import math
 import os
 import sys
@@ -14,7 +15,8 @@ import psutil
 import pytest
 
 from codex_nb.agent.app_server import AppServer, AppServerEnded, CodexBinary
-from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.agent.engine import AgentEngine
+from codex_nb.config.settings import ApprovalPolicy, load_settings
 from codex_nb.errors import AgentFailed, ConfigError
 from codex_nb.session.events import (
     ApprovalRequested,
@@ -245,3 +247,27 @@ async def test_a_turn_that_is_cancelled_between_any_two_callbacks_ends_and_the_n
     assert count > 20
     for place in range(1, count, count // 20):
         await cancelled_at(place)
+
+
+@pytest.mark.parametrize(
+    "named", ["*", "?*", "[a-z0-9]*", "..", ".", "", "../../threads", "/", 7, None, ["*"]]
+)
+async def test_a_name_that_the_cli_gives_a_thread_deletes_nothing_else(tmp_path: Path, named: object) -> None:
+    environ = {"CODEX_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    engine = AgentEngine(load_settings(environ), environ, credentials=Any)
+    folder = tmp_path / "codex_nb" / "agent"
+    others = [
+        folder / "sessions" / "2026" / "rollout-1-0199abcd-other.jsonl",
+        folder / "generated_images" / "0199abcd-other" / "cat.png",
+        tmp_path / "codex_nb" / "threads" / "other.jsonl",
+        tmp_path / "auth.json",
+    ]
+    record = folder / "threads" / "one.json"
+    for file in (*others, record):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    fields = {"name": "one", "thread": named, "count": 1, "digest": "", "offers": "", "makes_images": True}
+    record.write_text(json.dumps(fields))
+    engine.forget("one")
+    assert [file for file in others if not file.exists()] == []
+    assert not record.exists()

@@ -29,6 +29,7 @@ from tests.kernel.front_ends import APPROVE, Console, Headless, Page
 from tests.kernel.kernel_client import OUTPUTS, RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS
 from tests.leaks import Leak, find_leaks
+from tests.pictures import PLACES, find_leaks_in_images, images_in, kind_of
 
 TOKEN_FIELDS = ("refresh_token", "token", "code", "code_verifier", "device_auth_id", "subject_token")
 PLANTED = {
@@ -528,6 +529,25 @@ def test_the_history_database_holds_the_cells_and_no_secret(scene: Scene, signed
     scene.check()
 
 
+def test_an_image_that_a_cell_shows_tells_nothing_but_its_picture(
+    scene: Scene, signed_in: dict[str, str]
+) -> None:
+    del signed_in
+    planted = {place: f"planted-in-an-image-{number:04}-0123456789" for number, place in enumerate(PLACES)}
+    for place, value in planted.items():
+        (scene.vault / "image").write_bytes(PLACES[place](value))
+        data = "(Path(os.environ['CODEX_HOME']).parent / 'vault' / 'image').read_bytes()"
+        scene.run(f"import IPython.display\nIPython.display.Image({data}, format={kind_of(place)!r})")
+        assert scene.run("%%codex --fresh\nWhat does the plot show?") == "ok"
+    (scene.vault / "image").unlink()
+    bodies = [request.raw_body for request in scene.sim.requests.to("/responses", "POST")]
+    bodies += [file.read_bytes() for file in (scene.home / "codex_nb").rglob("*") if file.is_file()]
+    found = [leak for body in bodies for leak in find_leaks(body, planted)]
+    found += [leak for body in bodies for leak in find_leaks_in_images(body, planted, "an image")]
+    assert found == []
+    assert sum(1 for body in bodies for _ in images_in(body, is_long=False)) >= len(PLACES)
+
+
 def test_the_scan_finds_what_it_is_meant_to_find(scene: Scene, signed_in: dict[str, str]) -> None:
     """One spill into each place that is scanned."""
     del signed_in
@@ -539,7 +559,7 @@ def test_the_scan_finds_what_it_is_meant_to_find(scene: Scene, signed_in: dict[s
     scene.run("from codex_nb.errors import CodexError; kept = CodexError(spilt)")
     scene.run("print(spilt.encode().hex())")
     scene.run(
-        "get_ipython().history_manager.store_inputs(900, spilt); get_ipython().history_manager.writeout_cache()"
+        "get_ipython().history_manager.store_inputs(90_000, spilt); get_ipython().history_manager.writeout_cache()"
     )
     with pytest.raises(AssertionError) as found:
         scene.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from IPython.core.completer import provisionalcompleter
 
 import codex_nb.magics.threads  # noqa: F401 -- registers the subcommands
 from codex_nb.magics.options import SUBCOMMANDS, options_and_help
-from codex_nb.simulator import Simulator
+from codex_nb.simulator import Simulator, model_entry
 from tests.magics.conftest import Notebook
+from tests.magics.test_terminal_text import HOSTILE
 
+HIDING = {"\u2028", "\u2029", "\u3164"}
 OPTIONS = {flag: text for flags, text in options_and_help() for flag in flags}
 COMMANDS = {each.name: each.help for each in SUBCOMMANDS.values()}
 
@@ -64,6 +67,36 @@ def test_a_mention_offers_variables_then_cells_by_number_then_files(notebook: No
     assert types["@Orders"].startswith("class")
     assert types["@cell:2"] == "cell: orders, alpha = [1, 2], 0.5"
     assert all(each and each != "<unknown>" for _, each in offered)
+
+
+@pytest.mark.parametrize("hidden", [*HOSTILE.values(), "\u3164", "\U000e0041", "\U000f0000", "a\nb", "a\tb"])
+def test_what_is_offered_hides_nothing(
+    notebook: Notebook, sim: Simulator, folder: Path, codex_home: Path, hidden: str
+) -> None:
+    name = f"odd{hidden}".replace("/", "").replace("\0", "")
+    for place in (folder, folder / "plots"):
+        (place / f"{name}.png").touch()
+        (place / f"{name}d").mkdir()
+    (folder / "plain größe 図.png").touch()
+    (codex_home / "prompts").mkdir()
+    for prompt in (name, "plain"):
+        (codex_home / "prompts" / f"{prompt}.md").write_text("hello")
+    sim.state.catalog.entries.insert(0, model_entry(f"odd{hidden}", "Odd", 0, is_lite=False))
+    notebook.namespace["name"] = f"odd{hidden}"
+    notebook.run("import codex_nb\ncodex_nb.ask('hello', thread=name)")
+    lines = (
+        "%codex -m ",
+        "%codex thread ",
+        "%codex /",
+        "%codex @file:",
+        "%codex --image ",
+        "%codex @file:plots/",
+    )
+    offered = {line: [text for text, _ in typed(notebook, line)] for line in lines}
+    letters = {letter for texts in offered.values() for text in texts for letter in text}
+    assert {each for each in letters if unicodedata.category(each)[0] == "C" or each in HIDING} == set()
+    assert all(offered[line] for line in lines[:3])
+    assert '@file:"plain größe 図.png' in offered["%codex @file:"]
 
 
 def test_values_of_options_have_their_kind(notebook: Notebook, sim: Simulator, folder: Path) -> None:

@@ -313,6 +313,44 @@ def test_what_holds_a_hidden_value_is_hidden_like_it(notebook: Notebook, pattern
     assert MARK not in notebook.exits()
 
 
+# What an ordinary cell brings out of another place than a variable of its own: {v} is hidden in the first part.
+BROUGHT_OUT = """\
+{v} | other = In[-2]
+{v} | other = In[-2:]; box = {{"cells": In[-2:]}}
+alpha = {v} | other = chr(10).join(In[-3:])
+alpha = {v} | other = get_ipython().history_manager.input_hist_raw[-2:]
+def fill():\\n    globals()["alpha"] = {v} | fill()
+def fill():\\n    exec("alpha = {v}", globals()) | fill()
+def fill():\\n    get_ipython().run_cell("alpha = {v}") | fill()
+class Filler:\\n    def __init__(self):\\n        globals().update(alpha={v}, beta=1) | filler = Filler()
+import threading as t\\nfill = t.Timer(0, lambda: globals().update(alpha={v})) | fill.start(); fill.join()
+import math\\nmath.kept = {v} | import math\\nother = math.kept
+import math\\nsetattr(math, "kept", {v}) | from math import kept as other
+import os.path as alpha\\nalpha.kept = {v} | import os.path\\nother = os.path.kept
+import builtins\\nbuiltins.kept = {v} | other = kept; box = [kept]
+Place.kept = {v} | other = Place().kept; part = Place.kept[0]
+class Inner:\\n    kept = {v} | other = Inner().kept; box = vars(Inner)["kept"]
+import polars\\nalpha = polars.DataFrame({{"a": {v}[:1]}}) | other = alpha.select("a"); part = alpha.lazy()
+import pyarrow\\nalpha = pyarrow.table({{"a": {v}[:1]}}) | other = alpha.slice(0); part = alpha.to_pylist()
+""".splitlines()
+
+
+@pytest.mark.parametrize("pattern", BROUGHT_OUT)
+def test_what_a_hidden_cell_left_anywhere_is_hidden_when_it_is_brought_out(
+    notebook: Notebook, pattern: str
+) -> None:
+    hidden, ordinary = pattern.format(v=value()).replace("\\n", "\n").split(" | ")
+    told = []
+    for mark in ("# codex-skip\n", ""):
+        notebook.start_anew()
+        notebook.run(f"{mark}{hidden}")
+        notebook.run(f"{ordinary}\nlater = ['as it was']")
+        variables = notebook.exits().split("Variables in the kernel")[1]
+        assert "later: list of 1 = ['as it was']" in variables
+        told.append(MARK in variables)
+    assert told == [False, True]
+
+
 @anything
 @given(
     source=CELLS, later=st.lists(st.tuples(st.sampled_from(HANDING_ON), st.sampled_from(NAMES)), max_size=4)

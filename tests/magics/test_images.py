@@ -12,8 +12,10 @@ import PIL.Image
 import pytest
 from IPython.display import Image
 
+import codex_nb
 from codex_nb.magics.options import OptionError
 from codex_nb.magics.session import image_url
+from codex_nb.session.outbound import user_message
 from codex_nb.simulator import Simulator
 from tests.magics.conftest import Notebook
 from tests.tools.objects import KINDS, figure
@@ -170,3 +172,19 @@ def test_a_mention_does_not_run_the_code_of_an_object_that_only_looks_like_a_fig
     )
     assert notebook.run("%codex Explain @chart").succeeded
     assert (images_sent(sim), notebook.namespace["drawn"]) == ([], [])
+
+
+@pytest.mark.usefixtures("codex_home")
+@pytest.mark.parametrize(
+    "url", ["data:image/svg+xml,<svg/>", "data:image/png;base64,c2VjcmV0", "data:text/plain;base64,c2VjcmV0"]
+)
+def test_a_data_url_that_is_no_image_is_refused_and_nothing_is_sent(sim: Simulator, url: str) -> None:
+    with pytest.raises(OptionError, match="a data URL is not a PNG"):
+        codex_nb.ask("What is it?", images=[url])
+    assert sim.requests.to("/responses") == []
+
+
+def test_an_output_that_is_no_image_is_named_in_its_place() -> None:
+    message = user_message("What is it?", ["data:image/png;base64,c2VjcmV0"])
+    assert [part["type"] for part in message["content"]] == ["input_text"] * 4
+    assert "not sent" in message["content"][1]["text"]

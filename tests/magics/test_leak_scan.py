@@ -19,6 +19,7 @@ from tests.leaks import assert_no_leak, find_leaks
 from tests.magics.conftest import Kernels, Notebook
 from tests.magics.front_end import FrontEnd, front_end
 from tests.magics.test_code_to_cells import document
+from tests.pictures import find_leaks_in_images
 from tests.session.test_mcp import hostile, listed
 
 
@@ -238,6 +239,7 @@ def assert_clean(content: str | bytes, place: str, secrets: dict[str, str] = ALL
     """Scan a text as it is, and for its letters and digits alone; return its size."""
     data = content.encode() if isinstance(content, str) else content
     assert_no_leak(data, secrets, place)
+    assert find_leaks_in_images(data, secrets, place) == []
     squeezed = "".join(filter(str.isalnum, data.decode("utf-8", "replace")))
     assert [name for name, value in secrets.items() if "".join(filter(str.isalnum, value)) in squeezed] == []
     return len(data)

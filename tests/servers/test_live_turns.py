@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFi
 from codex_nb.responses.models import ModelCatalog
 from codex_nb.responses.request import Backend, ResponsesRequest, choose_backend
 from tests.patience import LONGEST_TEST_S
+from tests.pictures import PIXEL_URL
 from tests.servers.running import Server
 
 # The first test waits until the slowest server is up.
@@ -43,7 +43,6 @@ TOOLS = tuple(
 )
 FUNCTIONS = {"add": lambda a, b: a + b, "multiply": lambda a, b: a * b}
 MAX_STEPS = 4
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n fabricated").decode()
 
 
 class Key(httpx.Auth):
@@ -184,7 +183,7 @@ async def test_a_second_turn_knows_the_first(
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_an_image_goes_along(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
-    image = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "auto"}
+    image = {"type": "input_image", "image_url": PIXEL_URL, "detail": "auto"}
     async with thread_with(servers[name], tmp_path) as thread:
         assert (await thread.turn(image, "hello")).text == "Hello from the mock, grüezi 🚀."
 

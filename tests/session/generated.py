@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import random
 from collections.abc import Mapping
 from typing import Any
 
 from codex_nb.host.notebook import cells_of
 from codex_nb.tools.nbmodel import NotebookSnapshot
+from tests.pictures import PIXEL
 from tests.tools.objects import KINDS
 
-PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\na picture").decode()
 WORDS = (
     *("rows of data", "größe", "数据", "naïve", "\u202e", "\x1b[31mred\x1b[0m", "🎲"),
     *("<b>x</b>", "`code`", "$x^2$", "C:\\data", "\ud800"),

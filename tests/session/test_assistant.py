@@ -26,6 +26,7 @@ from codex_nb.tools.approval import Approver, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
 from tests.leaks import assert_no_leak
+from tests.pictures import PIXEL, PIXEL_URL
 from tests.session.scripted import (
     PaperDocument,
     ProcessKernel,
@@ -425,11 +426,11 @@ async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
 
 async def test_images_are_not_sent_to_a_model_that_takes_text_only(tmp_path: Path) -> None:
     harness = Harness(tmp_path, reply(said("k")), reply(said("k")))
-    picture = ("data:image/png;base64,AAAA",)
+    picture = (PIXEL_URL,)
     await harness.ask(images=picture)
-    assert "AAAA" in harness.sent
+    assert PIXEL in harness.sent
     harness.client.requests.clear()
     harness.models.model = replace(MODEL, supports_images=False)
     events = await harness.ask(images=picture)
     assert Notice("hint", "gpt-test takes text only: 1 image not sent.") in events
-    assert "AAAA" not in harness.sent
+    assert PIXEL not in harness.sent

@@ -3,12 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from codex_nb.errors import BadRequest, ContextWindowExceeded
 from codex_nb.session.events import Notice, TextDone, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.outbound import Item, call_output, user_message
 from codex_nb.session.thread import newer_half, size_of
+from tests.pictures import data_url, encoded
 from tests.session.scripted import called, finished, reply, said
 from tests.session.test_assistant import MODEL, Harness, texts
 
@@ -122,5 +124,6 @@ def test_no_call_loses_its_output_when_a_history_is_halved() -> None:
 
 
 def test_an_image_counts_as_an_image_and_not_as_its_letters() -> None:
-    picture = "data:image/png;base64," + "A" * 1_000_000
+    picture = data_url(encoded("png", PIL.Image.effect_noise((1_000, 1_000), 100)))
+    assert len(picture) > 1_000_000
     assert size_of([user_message("look", [picture])]) < 2_000

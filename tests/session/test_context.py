@@ -16,10 +16,10 @@ from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
 from codex_nb.session.prompt import NotebookContext
 from codex_nb.tools.content_hash import ContentHasher
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
+from tests.pictures import PIXEL
 from tests.session.generated import generated
 
 PLAIN = Redactor({})
-PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\na picture").decode()
 
 
 def stream(text: str) -> dict[str, Any]:

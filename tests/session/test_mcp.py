@@ -26,6 +26,7 @@ from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind, DenyAll
 from codex_nb.tools.base import Ports
 from tests.patience import PATIENCE_S
+from tests.pictures import PIXEL, PIXEL_URL
 from tests.session.scripted import SameThread
 
 pytestmark = pytest.mark.anyio
@@ -453,12 +454,12 @@ async def test_an_approval_for_the_session_ends_when_the_tool_becomes_another(tm
 
 
 async def test_images_reach_the_model_as_images(tmp_path: Path) -> None:
-    png = base64.b64encode(b"\x89PNG").decode()
     content = [
-        {"type": "image", "data": png, "mimeType": "image/png"},
+        {"type": "image", "data": PIXEL, "mimeType": "image/png"},
         {"type": "image", "data": "not base64!", "mimeType": "image/png"},
-        {"type": "image", "data": png, "mimeType": "image/svg+xml"},
-        {"type": "audio", "data": png, "mimeType": "audio/wav"},
+        {"type": "image", "data": base64.b64encode(b"no image").decode(), "mimeType": "image/png"},
+        {"type": "image", "data": PIXEL, "mimeType": "image/svg+xml"},
+        {"type": "audio", "data": PIXEL, "mimeType": "audio/wav"},
         {"type": "resource", "resource": {"uri": "file:///x", "text": "inside"}},
     ]
     with Simulator() as simulator:
@@ -466,9 +467,7 @@ async def test_images_reach_the_model_as_images(tmp_path: Path) -> None:
         async with opened(simulator, tmp_path, hostile("demo", content=content)) as profile:
             await ask(profile, Asked())
         output = simulator.requests.to("/responses", "POST")[1].body["input"][-1]["output"]
-    assert [part["image_url"] for part in output if part["type"] == "input_image"] == [
-        f"data:image/png;base64,{png}"
-    ]
+    assert [part["image_url"] for part in output if part["type"] == "input_image"] == [PIXEL_URL]
     assert "[audio: audio/wav]\ninside\n[some images not sent" in output[0]["text"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -98,6 +99,17 @@ class Hostile(BaseHTTPRequestHandler):
         while not self.ending.is_set():
             self.wfile.write(event)
 
+    def packed(self) -> None:
+        self.send_response(200)
+        for name, value in (("content-type", "application/json"), ("content-encoding", "gzip")):
+            self.send_header(name, value)
+        self.send_header("connection", "close")
+        self.end_headers()
+        compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+        for _ in range(PACKED_MEGABYTES):
+            self.wfile.write(compressor.compress(b" " * 1_000_000))
+        self.wfile.write(compressor.flush())
+
     def silence(self) -> None:
         self.begin("text/event-stream")
         while not self.ending.wait(0.1):
@@ -107,7 +119,8 @@ class Hostile(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
-DEEDS = ("hang", "die", "refuse", "junk", "page", "away", "flood", "events", "silence")
+DEEDS = ("hang", "die", "refuse", "junk", "page", "away", "flood", "events", "packed", "silence")
+PACKED_MEGABYTES = 400  # in less than half of one on the wire
 
 
 @pytest.fixture
@@ -161,5 +174,7 @@ async def test_calls_that_go_wrong_are_results_and_the_turn_goes_on(
         async with opened(simulator, tmp_path, tables + table("good", f"{address}/never/none")) as profile:
             answer, _ = await ask(profile, Asked())
     assert [call.ok for call in answer.tool_calls] == [*[False] * len(DEEDS), True]
-    assert all(call.output for call in answer.tool_calls)
+    outputs = {name: call.output or "" for name, call in zip(DEEDS, answer.tool_calls, strict=False)}
+    assert all(outputs.values())
+    assert "compressed" in outputs["packed"]
     assert not any("elsewhere" in line for line in seen)

@@ -33,6 +33,7 @@ from codex_nb.session.turn import STOPPED, SchemaMismatch
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.cells import insert_cells
+from tests.pictures import PIXEL_URL
 from tests.session.scripted import (
     PaperDocument,
     ProcessKernel,
@@ -431,7 +432,7 @@ async def test_images_are_left_out_for_a_model_that_takes_text_only() -> None:
     from codex_nb.tools.base import Arguments, Tool, ToolResult, ToolSet
 
     async def draw(call: Approved[Arguments], ports: object) -> ToolResult:
-        return ToolResult("a plot", images=("data:image/png;base64,AAAA",))
+        return ToolResult("a plot", images=(PIXEL_URL,))
 
     tool = Tool("draw", "Draws.", Arguments, Effect.READ, draw, title="Draw", summary="Draws.")
     blind = replace(turn, tool_context=replace(turn.tool_context, tools=ToolSet((tool,))))

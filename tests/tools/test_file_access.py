@@ -37,6 +37,7 @@ from codex_nb.tools.file_access import (
     read_off_loop,
 )
 from codex_nb.tools.hiding import Hidden
+from tests.pictures import data_url, encoded
 from tests.session.scripted import SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
@@ -209,17 +210,14 @@ def test_a_repository_of_the_whole_home_lets_no_link_into_the_home(
 
 
 def test_only_images_are_sent_as_images(folder: Path) -> None:
-    images = {
-        b"\x89PNG\r\n\x1a\n.": "png",
-        b"\xff\xd8\xff.": "jpeg",
-        b"GIF89a": "gif",
-        b"RIFF\1\2\3\4WEBP": "webp",
-    }
-    for data, kind in images.items():
-        (folder / "image.png").write_bytes(data)
-        assert read_image(path_of_user("image.png", folder)).startswith(f"data:image/{kind};base64,")
+    for kind in ("png", "jpeg", "gif", "webp"):
+        (folder / "image.png").write_bytes(encoded(kind))
+        assert read_image(path_of_user("image.png", folder)) == data_url(encoded(kind), kind)
+        (folder / "image.png").write_bytes(encoded(kind)[:12] + OUTSIDE.encode())
+        with pytest.raises(FileRefused, match="that can be read"):
+            read_image(path_of_user("image.png", folder))
     (folder / "image.png").write_text(OUTSIDE)
-    with pytest.raises(FileRefused):
+    with pytest.raises(FileRefused, match=r"image$"):
         read_image(path_of_user("image.png", folder))
 
 
