@@ -26,6 +26,7 @@ from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.options import OptionError, SessionConfig
 from codex_nb.magics.session import NotebookReading, ShellSession, gather, image_url, read_for
+from codex_nb.parse import picture_url
 from codex_nb.profile import open_profile
 from codex_nb.responses.models import price_table
 from codex_nb.responses.request import Throttle, request_body
@@ -45,7 +46,6 @@ from codex_nb.session.prompt import TurnRequest
 from codex_nb.session.structured_output import value_format
 from codex_nb.tools.approval import ApprovalUnavailable, DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
-from codex_nb.tools.images import picture_url
 from codex_nb.ui.layout import ask_by_typing
 from codex_nb.ui.widgets import ProgressBar
 

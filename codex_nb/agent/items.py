@@ -24,7 +24,7 @@ from codex_nb.errors import (
     StreamInterrupted,
     UsageLimitReached,
 )
-from codex_nb.parse import loads, parse_integer, parse_number, parse_time
+from codex_nb.parse import image_type, loads, parse_integer, parse_number, parse_time
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import ErrorPayload
 from codex_nb.responses.events import RateLimits, Usage, Window
@@ -44,7 +44,6 @@ from codex_nb.session.events import (
 from codex_nb.session.outbound import search_text
 from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN
 from codex_nb.tools.describe import strip_ansi
-from codex_nb.tools.images import image_type
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:

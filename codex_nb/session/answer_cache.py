@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.errors import InvalidArguments, ToolError
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, remove_excess, replace_file
 from codex_nb.labels import date_time
-from codex_nb.parse import loads
+from codex_nb.parse import loads, picture_url
 from codex_nb.responses.events import OutputItemDone, ResponseFinished, Usage
 from codex_nb.session.events import (
     REPLAY_CALL,
@@ -44,7 +44,6 @@ from codex_nb.tools.approval import ApprovalRequest, Effect
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
 from codex_nb.tools.describe import strip_ansi, without_ids
-from codex_nb.tools.images import picture_url
 from codex_nb.tools.nbmodel import join_multiline, truncate
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from codex_nb.auth.store import read_keyring
 from codex_nb.config.config_toml import with_stored_token
 from codex_nb.errors import CodexError, CredentialsUnreadable, InvalidArguments, ToolError
 from codex_nb.labels import AGENT_TOOLS
+from codex_nb.parse import picture_url
 from codex_nb.rendering.sanitize import sanitize_server_text, visible_line, visible_text
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, ToolStarted
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, FunctionArguments, Tool, ToolResult
 from codex_nb.tools.builtin import IMAGE_LIMIT, IMAGE_SIZE_LIMIT, OUTPUT_LIMIT
-from codex_nb.tools.images import picture_url
 from codex_nb.tools.nbmodel import shorten, truncate
 from codex_nb.tools.secrets import is_secret_name
 

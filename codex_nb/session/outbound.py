@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from codex_nb.config.layers import toml
+from codex_nb.parse import picture_url
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
 from codex_nb.tools.assigned_secrets import MAX_SECRETS, THE_REST, assigned_secrets, may_hold_secret
-from codex_nb.tools.images import picture_url
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     Words,

@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from pydantic import Field
 
+from codex_nb.parse import image_type, picture_of
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
-from codex_nb.tools.images import image_type, picture_of
 from codex_nb.tools.nbmodel import truncate
 from codex_nb.tools.secrets import is_secret_name
 

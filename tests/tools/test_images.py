@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.tools.images import picture_only, picture_url
+from codex_nb.parse import picture_only, picture_url
 from tests.pictures import PLACES, data_url, encoded, find_leaks_in_images, kind_of, picture
 
 SECRET = "pl4nt3d-in-an-image-0123456789"
