@@ -285,6 +285,9 @@ _LARGEST_STORE = 1_000_000  # bytes
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
 _LEFT_OUT = re.compile(r"(?<![\d,])[\d,]++(?= characters left out)")
+_COLOUR = re.compile(
+    r"\x1b\[[0-9;]{0,20}[A-Za-z]"
+)  # of a terminal, which stands between a name and its value
 _ESCAPED_BREAK = re.compile(r"(?<!\\)\\++(?:[nrt]|\Z)")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
 _NAMES_OF_KINDS = {
@@ -470,6 +473,8 @@ class _Span:
 
 def _spans(text: str) -> list[_Span]:
     """Return what is secret by its looks or by its name, from the beginning; behind too much of it, the rest is one."""
+    if "\x1b[" in text:
+        text = _COLOUR.sub(lambda colour: " " * len(colour[0]), text)
     if len(text) <= _MAX_CACHED and _is_clean(text):
         return []
     beginning = text[:_MANY]

@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.secrets import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 _TOKEN = re.compile(
-    r"""[^\S\n]*+(?: \[redacted:\ [^\]\n]{1,80}\]
+    r"""(?:[^\S\n]|\\\n)*+(?: \[redacted:\ [^\]\n]{1,80}\]
       | (?P<sign>==|!=|:=|=>|<<?-(?=[ \t]*+["'])|[=:,;&#()\[\]{}\n])
       | (?P<name>(?![rRbBuUfF]{1,2}["'])[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+)
       | (?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
@@ -116,6 +117,7 @@ _NAMES_BEFORE_IN = 4
 _NAMES_OF_NAMES = frozenset({"name", "key"})
 _SIGNS_AT_END = frozenset("\"'=:|>&!-+\\,([{")
 _MAX_DEPTH = 2
+_LONGEST_PATH = 80
 _FARTHEST_ROWS = 2_000  # characters before the names of columns
 _AROUND = 300  # characters that are read before and after a secret name in a long line
 _LONGEST_OPEN = 600  # characters before a secret name in which a bracket may open
@@ -249,15 +251,20 @@ _ENTRY = re.compile(
     r"[\"']?[\s,{]{1,20}[\"']?(?i:value|default|content)[\"']?\s*[:=]\s*(?P<quoted>[\"'])?(?P<value>[^\s\"',;{}()<>]+)"
 )
 _ELEMENT = re.compile(
-    r"(?:[ \t][^<>\n]{0,80})?>\s*(?P<value>[^<>\s][^<>\n]{0,500}?)\s*</|</[\w:.-]+>\s*<[\w:.-]+>(?P<text>[^<>\s]+)</"
+    r"[\"']?(?:[ \t][^<>\n]{0,80})?>\s*(?P<value>[^<>\s][^<>\n]{0,500}?)\s*</"
+    r"|</[\w:.-]+>\s*<[\w:.-]+>(?P<text>[^<>\s]+)</"
 )
 _QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
 _WORD_AFTER = re.compile(
-    r"[*_\"'\])]{0,4}(?:[ \t](?:for|of)[ \t][^\s:]{1,60})?"
+    r"[*_\"'\])]{0,4}(?:[ \t](?:(?:for|of)[ \t][^\s:]{1,60}|provided|supplied|given))?"
     r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are):?(?=[ \t]))?[ \t*_|`\"']{0,6}"
     r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
+_INPUT = re.compile(
+    r"\n[ \t]+[^\n]{0,300}?\binput_value=(?P<quote>[\"'])(?P<value>[^\"'\n]+)(?P=quote)"
+)  # of pydantic
 _ARROW = " \t->"
+_PATH = "._-" + ascii_letters + digits
 
 
 def _direct(text: str, places: list[int]) -> Iterator[NamedSpan]:
@@ -273,6 +280,8 @@ def _direct(text: str, places: list[int]) -> Iterator[NamedSpan]:
             name = f"{text[max(0, place - 20) : place].replace('.', ' ').rpartition(' ')[0].rpartition(' ')[2]} {name}"
             if not is_secret_name(name):
                 continue
+        if before[-1:] == ".":  # what stands before the whole path
+            before = text[max(0, place - _LONGEST_PATH) : place].rstrip(_PATH)
         for pattern, may_stand, is_meant in _FOLLOWING:
             found = pattern.match(text, end) if may_stand(before[-1:]) else None
             if found is None:
@@ -310,7 +319,8 @@ def _is_argument_of_name(name: str, value: str) -> bool:
 _FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, str], bool]], ...] = (
     (_ARGUMENT, "-".__eq__, _is_argument_of_name),
     (_ENTRY, lambda _before: True, _is_argument_of_name),
-    (_ELEMENT, "<:>".__contains__, is_secret_value),
+    (_ELEMENT, "<:>\"'".__contains__, is_secret_value),
+    (_INPUT, "\n".__contains__, is_secret_value),
     (_QUOTED, lambda before: before not in {"'", '"'}, is_secret_value),
     (_WORD_AFTER, lambda _before: True, lambda _name, value: _is_word(value.rstrip(".:!?"))),
 )
@@ -591,6 +601,8 @@ class _Reader:
             before_password = 1 if is_login else _ARGUMENTS_BEFORE_PASSWORD if last == "connect" else 0
             is_named = is_login or is_secret_name(callee) or not words.isdisjoint(_TAKE_KEYS)
             called = callee if is_named else bracket.secret or called
+        if sign == "{" and callee and is_secret_name(callee):  # C++ initialises so
+            called = callee
         is_lookup = callee is not None and sign != "{"
         self._brackets.append(
             _Bracket(inherited, is_lookup, inherited, called=called, before_password=before_password)

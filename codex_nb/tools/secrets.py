@@ -464,6 +464,7 @@ _OTHER_COMMANDS = (
     r"(?:htpasswd[ \t]++-\w*b\w*|\bmc[ \t]++alias[ \t]++set[ \t]++\S{1,100})[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++"
     r"[\"']?(?P<value>[^\s\"']{4,})"
 )
+_SECURE_STRING = r"(?i:ConvertTo-SecureString)[ \t]++(?:-String[ \t]++)?[\"'](?P<value>[^\"'\n]{4,})"
 _LOGIN_COMMAND = (
     r"(?:vault|wandb|huggingface-cli|hf auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
     r"(?P<value>[^\s\"']{16,})"
@@ -620,6 +621,7 @@ KEY_FORMATS = tuple(
         ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
         ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
         ("a password of a command", ("htpasswd", "mc alias set "), _OTHER_COMMANDS, _is_argument),
+        ("a password of a command", ("convertto-securestring",), _SECURE_STRING, _is_argument),
         ("a password of a command", (" login ",), _LOGIN_COMMAND, is_opaque),
         ("a password of a command", ("stdin", "with-token", "passwd", "sudo"), _PIPED, _is_argument),
         ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
