@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+import string
 import types
 import unicodedata
 from array import array
@@ -74,6 +75,11 @@ _WORDS = re.compile(r"[^\W\d_]{2,}\d{0,4}")
 _WORDS_APART = re.compile(r"[\w .,;:-]*")
 _ENCODED_REST = re.compile(r"[A-Za-z0-9+/=_-]*")
 _DENSE_REST = re.compile(r"[!-~]*")
+
+
+_ELLIPSIS = re.compile(r"(?<=[\w/+=~%$!-])(?:…|\.{3})")
+_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!:"
+_SIGN = re.compile(r"[=:/]")  # a value may begin behind one
 
 
 class SecretText(str):
@@ -414,6 +420,30 @@ class KnownValues:
             if span.start >= end:
                 pieces += [text[end : span.start], mark(self.names[span.value])]
             end = max(end, span.end)
+        text = "".join((*pieces, text[end:]))
+        return self._without_beginnings(text, mark) if "…" in text or "..." in text else text
+
+    def _without_beginnings(self, text: str, mark: Callable[[str], str]) -> str:
+        """Return the text without what an ellipsis left of a value, as in a narrow table, if that tells enough.
+
+        Longer beginnings are found like the value itself.
+        """
+        beginnings: dict[str, list[str]] = {}
+        for value in self.names:
+            beginnings.setdefault(value[:_FEWEST_LETTERS], []).append(value)
+        pieces, end = [], 0
+        for ellipsis in _ELLIPSIS.finditer(text):
+            head = text[max(end, ellipsis.start() - _BEGINNING - 1) : ellipsis.start()]
+            run = head[len(head.rstrip(_CHARACTERS)) :]
+            for place in (0, *(sign.end() for sign in _SIGN.finditer(run))):
+                part = run[place:]
+                values = [
+                    value for value in beginnings.get(part[:_FEWEST_LETTERS], ()) if value.startswith(part)
+                ]
+                if values and is_opaque(part):
+                    pieces += [text[end : ellipsis.start() - len(part)], mark(self.names[values[0]])]
+                    end = ellipsis.start()
+                    break
         return "".join((*pieces, text[end:]))
 
 

@@ -591,7 +591,7 @@ class _Reader:
         else:
             inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
         called, before_password = bracket.called, 0
-        if callee == "in":  # one of the values that a name may have
+        if callee in {"in", "IN"}:  # one of the values that a name may have
             called = _first_secret(bracket.names[-_NAMES_BEFORE_IN:-1]) or called
             inherited, callee = called if is_password_name(called) else inherited, None
         if sign == "(" and callee:

@@ -102,6 +102,17 @@ def test_a_secret_cut_in_two_by_a_shortened_text_leaves_no_half(secret: str, lea
     assert [half for half in halves if half in text] == []
 
 
+@pytest.mark.parametrize("sign", ["…", "...", "...'", "… |"])
+@pytest.mark.parametrize("lead", ["", "key=", "'", "| ", "Bearer "])
+def test_what_an_ellipsis_leaves_of_a_known_value_is_taken_out(lead: str, sign: str) -> None:
+    known = "Zk4-Qw9_pL2xTb7Rm"
+    redactor = Redactor({"$TOKEN": known, "$OTHER": "Zk4-Qw9_another1one", "$WORD": "password-of-ada"})
+    for size in range(9, len(known)):
+        assert known[:8] not in redactor(f"see {lead}{known[:size]}{sign} here"), size
+    for ordinary in ("Enter your password... ", "and so on…", "Zk4-Qw9x2… ", "a/b/c… "):
+        assert redactor(ordinary) == ordinary
+
+
 @pytest.mark.parametrize(
     "text",
     [

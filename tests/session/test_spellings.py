@@ -259,6 +259,7 @@ SPELLINGS = [
     "for user, token in [('ada', '<TOKEN>'), ('bob', '<TOKEN>')]: pass",
     "[check(password) for password in ('<PASSWORD>', '<PASSWORD>')]",
     "if password in {'<PASSWORD>', '<PASSWORD>'}: pass",
+    "SELECT name FROM users WHERE api_token IN ('<TOKEN>', '<TOKEN>')",
     "f = lambda password='<PASSWORD>': password",
     "subprocess.run(['mysql', '-p<PASSWORD>'])",
     "run(['sshpass', '-p', '<PASSWORD>', 'ssh', 'a@b'])",
