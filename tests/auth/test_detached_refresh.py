@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.locks import LoginLock, is_held
+from codex_nb.auth.locks import LoginLock, state_of_lock
 from codex_nb.auth.oauth import (
     DetachedRefresher,
     DirectRefresher,
@@ -27,6 +27,7 @@ from codex_nb.auth.oauth import (
 from codex_nb.auth.store import FileStore, StoredCredentials
 from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, RefreshFailed, SignInRequired
+from codex_nb.files import LockState
 from codex_nb.simulator import Simulator
 from tests.auth.fakes import ISSUER, LoginFixture, Service, login, write_login
 
@@ -141,7 +142,7 @@ async def test_a_companion_that_dies_is_a_failure_that_may_pass(
     with pytest.raises(RefreshFailed, match="the refresh process ended early") as raised:
         await refresh(desk, RefreshProcess(said).launch)
     assert not raised.value.permanent
-    assert not is_held(desk.home / "auth.lock")
+    assert state_of_lock(desk.home / "auth.lock") is not LockState.HELD
 
 
 async def test_what_it_saved_before_it_died_is_adopted(make_desk: Callable[..., LoginFixture]) -> None:
