@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from nbformat import NotebookNode
 
+from codex_nb.parse import picture_url
 from codex_nb.simulator import Call, End, RecordedRequest, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
@@ -276,7 +277,7 @@ def test_a_figure_is_sent_only_if_the_question_is_about_it(
     for index in range(5):
         notebook.run(index)
     shown = notebook.save().cells[1].outputs[0]["data"]["image/png"]
-    figure = "data:image/png;base64," + "".join(shown.split())
+    figure = picture_url("data:image/png;base64," + "".join(shown.split()))
     assert [images_of(request) for request in sim.requests.to("/responses", "POST")] == [
         [],
         [figure],

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from codex_nb.parse import picture_url
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.kernel.test_running_again import HTML, run
 
@@ -14,13 +15,14 @@ PLOTS = "import matplotlib.pyplot as plt\nmade = len(rows)\nprint('drawn', made)
 ROWS = "rows = [int(each) for each in open('rows.txt').read().split()]"
 
 
-def shown(cell: nbformat.NotebookNode) -> tuple[list[str], str]:
-    """Return the images that a cell shows, and all of its text."""
+def shown(cell: nbformat.NotebookNode) -> tuple[list[str | None], str]:
+    """Return the pictures that a cell shows, and all of its text."""
     datas = [output.get("data", {}) for output in cell.outputs]
     texts = [str(output.get("text", "")) for output in cell.outputs] + [
         data.get("text/plain", "") for data in datas
     ]
-    return [data["image/png"] for data in datas if "image/png" in data], "\n".join(texts)
+    images = ["".join(data["image/png"].split()) for data in datas if "image/png" in data]
+    return [picture_url(f"data:image/png;base64,{each}") for each in images], "\n".join(texts)
 
 
 def test_a_figure_and_a_variable_are_there_again_without_a_request(
