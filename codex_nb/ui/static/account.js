@@ -54,7 +54,7 @@ function nameInFull(account, names) {
   }
 }
 
-// Whether an account is the one that a message is about. Its output is looked for during a second; when the account is
+// Whether an account is the one that a message is about. Its output is looked for during a while; when the account is
 // replaced meanwhile, the next one can be drawn before the message that is about it arrives.
 function isAbout(message, account) {
   message.plain ??= account.textContent;
@@ -62,7 +62,8 @@ function isAbout(message, account) {
 }
 
 function enhanceAccount(widget, area, message) {
-  for (const account of takePlain(area, ".codex-account", (each) => isAbout(message, each))) {
+  const taken = takePlain(area, ".codex-account", (each) => isAbout(message, each));
+  for (const account of taken) {
     drawShares(account);
     nameInFull(account, message.names);
     const row = element("div", "codex-buttons codex-commands");
@@ -84,6 +85,7 @@ function enhanceAccount(widget, area, message) {
     widget.acted = undefined;
     watchAccount(widget, area);
   }
+  return taken.length;
 }
 
 // A refresh replaces the output and its buttons; when the cell runs again no account is left in the area.

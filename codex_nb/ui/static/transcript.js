@@ -154,7 +154,8 @@ const END = ".codex-footer, .codex-error"; // only the end of a turn has these
 function enhanceAnswer(widget, area, message) {
   // The end of the answer is dressed by the segment that it belongs to: only that one knows the time and the offers.
   const which = message.is_last ? ".codex-answer" : `.codex-answer:not(:has(${END}))`;
-  for (const answer of takePlain(area, which)) {
+  const taken = takePlain(area, which);
+  for (const answer of taken) {
     addCodeTools(widget.model, answer, message.labels);
     keepReachable(answer);
     for (const call of answer.querySelectorAll(".codex-call")) {
@@ -169,6 +170,7 @@ function enhanceAnswer(widget, area, message) {
     if (message.offers?.length) answer.append(offers(widget, area, message));
     if (message.kept?.length && notebookOf(widget.model)) answer.append(keepRow(widget, message));
   }
+  return taken.length;
 }
 
 function keepRow(widget, { kept, labels }) {

@@ -3,9 +3,11 @@
 // A kind of widget is { begin, full, messages, enhance }: begin(view) makes the empty view and returns its clean-up,
 // full(view, message) draws everything, messages are further ones for each view, widgetMessages those for the widget as a
 // whole, enhance(widget, area, message) adds buttons to the plain output that has replaced the widget, while the page is
-// open.
+// open, and returns how many it has found.
 
 const LOOK_AGAIN_MS = 120;
+const DRAWN_MS = 1_000; // its copies in other views are drawn within
+const LATE_MS = 20_000;
 const GIVE_UP_MS = 60_000;
 const SHARED_MS = 5_000; // by then a change has reached the other pages of a shared document
 
@@ -172,13 +174,19 @@ function confirmReplaced(widget, message) {
 function enhanceAreas(widget, message) {
   const known = places.get(message.family)?.deref();
   if (known) widget.areas.add(known);
+  if (!widget.kind.enhance) return;
+  widget.sought = message;
   widget.areas.forEach((area) => enhanceSoon(widget, area, message));
 }
 
-// The new output is drawn a little later than it is there.
-function enhanceSoon(widget, area, message, tries = 20) {
-  widget.kind.enhance?.(widget, area, message);
-  if (tries) setTimeout(() => enhanceSoon(widget, area, message, tries - 1), 50);
+// The new output is drawn a little later than it is there, and a page under load draws it much later. What replaces it
+// meanwhile has a message of its own.
+function enhanceSoon(widget, area, message, waited = 0, wasFound = false) {
+  if (widget.sought !== message) return;
+  const isFound = widget.kind.enhance(widget, area, message) > 0 || wasFound;
+  if (waited > (isFound ? DRAWN_MS : LATE_MS)) return;
+  const pause = waited < DRAWN_MS ? 50 : 250;
+  setTimeout(() => enhanceSoon(widget, area, message, waited + pause, isFound), pause);
 }
 
 function takePlain(area, selector, isWanted = () => true) {
