@@ -34,11 +34,15 @@ def press(notebook: NotebookPage, name: str) -> None:
 
 def press_slowly(notebook: NotebookPage, name: str, *, until: str) -> None:
     """Hold a button down until the answer shows a text; the answer moves the button meanwhile."""
-    box = notebook.output(1).get_by_role("button", name=name, exact=True).bounding_box()
-    assert box is not None
-    mouse = notebook.page.mouse
-    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    mouse.down()
+    button, mouse = notebook.output(1).get_by_role("button", name=name, exact=True), notebook.page.mouse
+    for _ in range(50):  # the button may have moved before the pointer is there
+        box = button.bounding_box()
+        assert box is not None
+        mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        mouse.down()
+        if button.evaluate("node => node.matches(':active')"):
+            break
+        mouse.up()
     notebook.wait_for_text(1, until)
     mouse.up()
 
