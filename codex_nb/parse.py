@@ -186,14 +186,9 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_SEGMENTS = _FRAMES | {
-    0xC4,
-    0xCC,
-    _SOS,
-    0xDB,
-    0xDC,
-    0xDD,
-}  # tables, and the numbers of lines and of restarts
+_TABLES = frozenset({0xC4, 0xCC, 0xDB})
+_NUMBERS = frozenset({0xDC, 0xDD})  # of lines and of restarts
+_JPEG_SEGMENTS = _FRAMES | _TABLES | _NUMBERS | {_SOS}
 _APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 _ADOBE_SIZE = 12
 _EXIF = b"Exif\0\0"

@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.tools.describe_data import secret_columns
 from codex_nb.tools.introspection import (
-    class_vars,
-    exact_text,
     instance_vars,
     library_of,
     module_of,
     mro_of,
+    notebook_vars,
     slots_of,
     snapshot,
     vars_of,
@@ -317,7 +316,7 @@ class _Reading:
 
 
 # So few keys, by the size of their words, are looked for one by one, which takes less time than looking all words up.
-_FEW = {0: 1_000_000, 4: 48, 8: 20}
+_FEW = {4: 48, 8: 20}
 
 
 class _Index:
@@ -357,7 +356,7 @@ class _Index:
         """Return the keys that occur."""
         candidates = set[bytes]()
         for size, keys in self._keys.items():
-            if len(keys) <= _FEW[size]:
+            if not size or len(keys) <= _FEW[size]:
                 candidates.update(keys)
                 continue
             aligned = array(_WORDS_BY_SIZE[size], data + bytes(-len(data) % size))
@@ -386,18 +385,24 @@ class KnownValues:
     _indexes: Mapping[_View, _Index] = field(
         default_factory=lambda: {view: _Index() for view in _View}, repr=False
     )
+    _beginnings: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict, repr=False
+    )  # values by their first letters
 
     def adding(self, names: Mapping[str, str]) -> KnownValues:
         """Return these values and others."""
         indexes = {view: index.copy() for view, index in self._indexes.items()}
         new: dict[_View, list[tuple[bytes, _Form]]] = {view: [] for view in _View}
+        beginnings = dict(self._beginnings)
         for value in names:
+            start = value[:_FEWEST_LETTERS]
+            beginnings[start] = (*beginnings.get(start, ()), value)
             is_telling = is_opaque(value[:_BEGINNING])
             for form in _forms(value):
                 new[form.view].append((form.key(is_telling=is_telling), form))
         for view, forms in new.items():
             indexes[view].add(forms)
-        return KnownValues({**self.names, **names}, indexes)
+        return KnownValues({**self.names, **names}, indexes, beginnings)
 
     def replace(self, text: str, mark: Callable[[str], str]) -> str:
         """Return the text with the mark of its name in place of each value."""
@@ -428,18 +433,14 @@ class KnownValues:
 
         Longer beginnings are found like the value itself.
         """
-        beginnings: dict[str, list[str]] = {}
-        for value in self.names:
-            beginnings.setdefault(value[:_FEWEST_LETTERS], []).append(value)
         pieces, end = [], 0
         for ellipsis in _ELLIPSIS.finditer(text):
             head = text[max(end, ellipsis.start() - _BEGINNING - 1) : ellipsis.start()]
             run = head[len(head.rstrip(_CHARACTERS)) :]
             for place in (0, *(sign.end() for sign in _SIGN.finditer(run))):
                 part = run[place:]
-                values = [
-                    value for value in beginnings.get(part[:_FEWEST_LETTERS], ()) if value.startswith(part)
-                ]
+                alike = self._beginnings.get(part[:_FEWEST_LETTERS], ())
+                values = [value for value in alike if value.startswith(part)]
                 if values and is_opaque(part):
                     pieces += [text[end : ellipsis.start() - len(part)], mark(self.names[values[0]])]
                     end = ellipsis.start()
@@ -560,16 +561,15 @@ def _entries(value: Any, secret: str) -> Iterable[tuple[object, Any]]:
     if kind is types.ModuleType:  # such as a config.py, or openai with its api_key
         return [(name, held) for name, held in snapshot(vars_of(value)).items() if is_secret_name(name)]
     if issubclass(kind, type):
-        return _defined_in_notebook(value)
+        return _settings_of(value)
     if module_of(kind) == "builtins":
         return ()
-    return chain(slots_of(value).items(), instance_vars(value).items(), _defined_in_notebook(kind))
+    return chain(slots_of(value).items(), instance_vars(value).items(), _settings_of(kind))
 
 
-def _defined_in_notebook(kind: type) -> Iterable[tuple[object, Any]]:
+def _settings_of(kind: type) -> Iterable[tuple[object, Any]]:
     """Return what a class and its bases define, as far as the notebook made them: settings are often written so."""
-    own = (class_vars(each).items() for each in mro_of(kind) if module_of(each) == "__main__")
-    return ((name, held) for name, held in chain.from_iterable(own) if not exact_text(name).startswith("__"))
+    return chain.from_iterable(map(notebook_vars, mro_of(kind)))
 
 
 def name_text(name: Any) -> str:

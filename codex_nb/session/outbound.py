@@ -285,9 +285,8 @@ _LARGEST_STORE = 1_000_000  # bytes
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
 _LEFT_OUT = re.compile(r"(?<![\d,])[\d,]++(?= characters left out)")
-_COLOUR = re.compile(
-    r"\x1b\[[0-9;]{0,20}[A-Za-z]"
-)  # of a terminal, which stands between a name and its value
+# Of a terminal; the address of a link, in a sequence of another kind, may hold a secret and is read.
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 _ESCAPED_BREAK = re.compile(r"(?<!\\)\\++(?:[nrt]|\Z)")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
 _NAMES_OF_KINDS = {
@@ -473,8 +472,7 @@ class _Span:
 
 def _spans(text: str) -> list[_Span]:
     """Return what is secret by its looks or by its name, from the beginning; behind too much of it, the rest is one."""
-    if "\x1b[" in text:
-        text = _COLOUR.sub(lambda colour: " " * len(colour[0]), text)
+    text = _without_colours(text)
     if len(text) <= _MAX_CACHED and _is_clean(text):
         return []
     beginning = text[:_MANY]
@@ -486,6 +484,11 @@ def _spans(text: str) -> list[_Span]:
     if len(spans) > MAX_SECRETS:
         spans[MAX_SECRETS:] = [_Span(spans[MAX_SECRETS].start, len(text), THE_REST)]
     return spans
+
+
+def _without_colours(text: str) -> str:
+    """Return a text with blanks for its colours, which stand between a name and its value; nothing else moves."""
+    return _COLOUR.sub(lambda colour: " " * len(colour[0]), text) if "\x1b[" in text else text
 
 
 def _apart(text: str) -> list[_Span]:
@@ -634,7 +637,7 @@ def _readable(decoded: bytes) -> Iterator[tuple[int, int]]:
 
 def secret_values_in(texts: Iterable[str]) -> dict[str, str]:
     """Return the secrets in texts that are to be removed everywhere, each with its name."""
-    texts = list(texts)
+    texts = list(map(_without_colours, texts))
     if not may_hold_secret("\n".join(texts)):
         return {}
     return {span.value: span.name for text in texts for span in _spans(text) if span.value}

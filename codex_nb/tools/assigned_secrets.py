@@ -1,6 +1,6 @@
 """Secrets that a text gives to a name: in code, settings, shells, markup, prose and tables.
 
-In a table they stand below a secret name in the first row, or at its place in the lists that follow a list of names.
+In a table they are below a secret name in the header row, or at its index in the lists that follow a list of names.
 Rows are lines of CSV, of Markdown, of a database's or a frame's output, or lists as in SQL's ``INSERT`` and in ``zip``.
 """
 
@@ -591,9 +591,9 @@ class _Reader:
         else:
             inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
         called, before_password = bracket.called, 0
-        if callee in {"in", "IN"}:  # one of the values that a name may have
-            called = _first_secret(bracket.names[-_NAMES_BEFORE_IN:-1]) or called
-            inherited, callee = called if is_password_name(called) else inherited, None
+        if callee in {"in", "IN"} and (name := _first_secret(bracket.names[-_NAMES_BEFORE_IN:-1])):
+            called, callee = name, None  # these are the values that the name may have
+            inherited = name if is_password_name(name) else inherited
         if sign == "(" and callee:
             last = callee.lower().rpartition(".")[2]
             words = {callee.lower(), last, last.rpartition("_")[2]}
@@ -689,9 +689,8 @@ def _secrets_in_lines(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:
                 number for number, name in enumerate(names) if is_secret_name(name.strip(_AROUND_VALUES))
             ]
             size = _size_of_rows(text[start:end], names, delimiter)
-            if (
-                not columns or not size or not all(map(_NAME.fullmatch, names[not names[0] :]))
-            ):  # an index has none
+            titles = names[1:] if not names[0] else names  # a column of numbers of rows has none
+            if not columns or not size or not all(map(_NAME.fullmatch, titles)):
                 continue
             named = [(number - len(names), names[number].strip(_AROUND_VALUES)) for number in columns]
             for row_start, done, row in _rows(text, end + 1, delimiter, size):

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, NewType
 from codex_nb.parse import loads
 from codex_nb.tools.describe import strip_ansi
 from codex_nb.tools.introspection import (
-    class_vars,
     exact_text,
     find,
     instance_vars,
@@ -34,6 +33,7 @@ from codex_nb.tools.introspection import (
     library_of,
     module_of,
     mro_of,
+    notebook_vars,
     qualified_name,
     snapshot,
     vars_of,
@@ -409,7 +409,6 @@ _CUT_WORDS = "characters left out]"
 _CUT = re.compile(rf"… \[[\d,]+ {re.escape(_CUT_WORDS)} …")
 # where a text may show something hidden without a whole line of it
 _MARKS = (_CUT_WORDS, _BOX_TOP, "File ", "Cell In", "Input In", "<ipython-input")
-_SPECIAL = re.compile("__")
 _LETTER = re.compile(r"[^\W\d_]")
 _UNQUOTED = re.compile(r"[^\s'\\]+")  # what a representation of a line does not change
 
@@ -747,11 +746,7 @@ def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
 
 
 def _held_by_class(kind: type) -> list[Any]:
-    """Return the attributes of a class of the notebook, without those that every class has."""
-    held = class_vars(kind) if module_of(kind) == "__main__" else {}
-    return [
-        value for name, value in islice(held.items(), _MAX_ENTRIES) if not _SPECIAL.match(exact_text(name))
-    ]
+    return [value for _, value in islice(notebook_vars(kind), _MAX_ENTRIES)]
 
 
 def _held_by_array(array: Any) -> list[Any]:

@@ -14,7 +14,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 LIBRARIES = frozenset(
@@ -109,6 +109,14 @@ def class_vars(kind: type) -> Mapping[str, Any]:
     """Return what a class itself defines."""
     defined: Mapping[str, Any] = _DICT.__get__(kind)
     return defined
+
+
+def notebook_vars(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield what a class of the notebook itself defines, without special names; nothing of any other class."""
+    if module_of(kind) == "__main__":
+        for name, value in class_vars(kind).items():
+            if not exact_text(name).startswith("__"):
+                yield name, value
 
 
 def mro_of(kind: type) -> tuple[type, ...]:

@@ -542,9 +542,11 @@ def stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int
         yield start, end
 
 
-def _near_ones(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _merged(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield the stretches, those of them as one that are close to each other: each costs a search of its own."""
-    begin, stop = next(found, (0, 0))
+    if (first := next(found, None)) is None:
+        return
+    begin, stop = first
     for start, end in found:
         if start > stop + _CLOSE:
             yield begin, stop
@@ -555,7 +557,7 @@ def _near_ones(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _service_keys(text: str) -> Iterator[tuple[int, int, str]]:
     after_blank = f" {text}"  # a key begins after something else
-    for start, end in _near_ones(stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY)):
+    for start, end in _merged(stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY)):
         for match in _SERVICE_KEY.finditer(after_blank, start, end + 1):
             if len(match["value"]) >= _SHORTEST_KEY and is_opaque(match["value"]):
                 yield match.start("value") - 1, match.end() - 1, "a service's token"

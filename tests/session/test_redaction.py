@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from codex_nb.session.outbound import Redaction, Redactor, TurnRedactor, environment_secrets
+from codex_nb.session.outbound import Redaction, Redactor, TurnRedactor, environment_secrets, secret_values_in
 from codex_nb.tools.assigned_secrets import MAX_NAMES, THE_REST
 from codex_nb.tools.nbmodel import truncate
 from tests.leaks import assert_no_leak
@@ -130,6 +130,11 @@ def test_what_is_taken_away_beside_a_gap_is_counted_in_it(text: str) -> None:
     assert len(before.removesuffix("…")) + int(missing.replace(",", "")) + len(
         after.removeprefix("…")
     ) == len(text)
+
+
+def test_what_a_coloured_text_assigns_is_known_in_the_others() -> None:
+    coloured = "\x1b[32mtoken\x1b[0m=\x1b[33m'kV9f3bQ7wLx2mZ4t'\x1b[0m"
+    assert list(secret_values_in(["a word", coloured])) == ["kV9f3bQ7wLx2mZ4t"]
 
 
 def test_environment_variables_are_secret_by_their_name_or_what_they_hold() -> None:
