@@ -76,7 +76,8 @@ _ENCODED_REST = re.compile(r"[A-Za-z0-9+/=_-]*")
 _DENSE_REST = re.compile(r"[!-~]*")
 
 
-_ELLIPSIS = re.compile(r"(?<=[\w/+=~%$!-])(?:…|\.{3})")
+# Its first character is one of two, which a search finds quickly.
+_ELLIPSIS = re.compile(r"[….](?:(?<=…)(?<=[\w/+=~%$!-]…)|(?<=[\w/+=~%$!-]\.)\.\.)")
 _CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!:"
 _SIGN = re.compile(r"[=:/]")  # a value may begin behind one
 

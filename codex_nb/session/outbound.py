@@ -24,9 +24,11 @@ from codex_nb.config.layers import toml
 from codex_nb.parse import picture_url
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
-from codex_nb.tools.assigned_secrets import MAX_SECRETS, THE_REST, assigned_secrets, may_hold_secret
+from codex_nb.tools.assigned_secrets import assigned_secrets, may_hold_secret
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
+    MAX_SECRETS,
+    THE_REST,
     Words,
     is_known_everywhere,
     is_opaque,
@@ -494,10 +496,10 @@ def _without_colours(text: str) -> str:
 def _apart(text: str) -> list[_Span]:
     """Return all of a text that is secret; what overlaps is one."""
     words = Words(text)
-    found = [
-        _Span(start, end, name, _value_of_key(name, text[start:end]))
-        for start, end, name in keys_in(text, words)
-    ]
+    found = list[_Span]()
+    for start, end, name in keys_in(text, words, MAX_SECRETS):
+        value = "" if name == THE_REST else _value_of_key(name, text[start:end])
+        found.append(_Span(start, end, name, value))
     for start, end, name in assigned_secrets(text, words):
         if name == THE_REST:
             found.append(_Span(start, end, name))

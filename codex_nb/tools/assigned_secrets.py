@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 from codex_nb.tools.secrets import (
     ATTRIBUTES,
     ENDS_OF_PAIRS,
+    MAX_NAMES,
+    MAX_SECRETS,
     MIN_SECRET_LENGTH,
+    THE_REST,
     WORD,
     Words,
     in_each_case,
@@ -123,9 +126,6 @@ _AROUND = 300  # characters that are read before and after a secret name in a lo
 _LONGEST_OPEN = 600  # characters before a secret name in which a bracket may open
 _LONGEST_BRACKET = 20_000
 _MAX_VALUES = 200
-MAX_SECRETS = 500  # in a text
-MAX_NAMES = 5_000  # secret names in a text near to which a value may stand
-THE_REST = f"the rest of a text with more than {MAX_SECRETS} secrets or {MAX_NAMES:,} names of them"
 _MAX_NESTED = 8  # brackets that are looked at for a name
 
 
@@ -173,9 +173,9 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
 
 def _breaks_before_names(text: str) -> dict[int, str]:
     """Return where escaped breaks end before secret names, as whose first letters they would be read; and the names."""
-    names = set(filter(is_secret_name, set(_BREAK_BEFORE_NAME.findall(text)))) if "\\" in text else ()
-    breaks = _BREAK_BEFORE_NAME.finditer(text) if names else ()
-    return {match.end(): match[1] for match in breaks if match[1] in names}
+    breaks = {match.end(): match[1] for match in _BREAK_BEFORE_NAME.finditer(text)} if "\\" in text else {}
+    names = set(filter(is_secret_name, set(breaks.values())))
+    return {end: name for end, name in breaks.items() if name in names} if names else {}
 
 
 def _places_in(text: str, places: dict[int, bool], breaks: dict[int, str]) -> dict[int, bool]:
@@ -185,7 +185,7 @@ def _places_in(text: str, places: dict[int, bool], breaks: dict[int, str]) -> di
     unmarked = {
         place: is_password
         for place, is_password in places.items()
-        if not bisect_left(marks, place) % 2 and place + 1 not in behind
+        if place + 1 not in behind and not (marks and bisect_left(marks, place) % 2)
     }
     return dict(sorted({**unmarked, **behind}.items()))
 

@@ -13,13 +13,13 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, compress, count, pairwise
+from itertools import accumulate, compress, count, islice, pairwise
 from operator import add
 from string import digits
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 # A name in which none of these occurs is not secret: anywhere in it, and at the end of one of its words.
@@ -284,6 +284,9 @@ def _may_be_name(word: str) -> bool:
     return is_secret_name(word) or word.lower() in ENDS_OF_PAIRS
 
 
+MAX_SECRETS = 500  # in a text
+MAX_NAMES = 5_000  # secret names in a text near to which a value may stand
+THE_REST = f"the rest of a text with more than {MAX_SECRETS} secrets or {MAX_NAMES:,} names of them"
 MIN_SECRET_LENGTH = 6
 MAX_SECRET_LENGTH = 5_000
 _MIN_UNUSUAL_LENGTH = 8
@@ -639,15 +642,23 @@ _WORDS_OF_HINTS = tuple(
 _SIGNS_OF_HINTS = {sign for _, hint, _ in _WORDS_OF_HINTS for sign in hint if not sign.isalnum()}
 
 
-def keys_in(text: str, words: Words) -> Iterator[tuple[int, int, str]]:
-    """Yield beginning, end and name of every key in a text, format by format."""
-    for form in _possible(text, words):
-        group = "value" if "value" in form.pattern.groupindex else 0
-        for match in form.pattern.finditer(text):
-            if form.is_key(match[group]):
-                yield *match.span(group), form.name
-    yield from _service_keys(text)
-    yield from _arguments(text)
+def keys_in(text: str, words: Words, most: int | None = None) -> Iterator[tuple[int, int, str]]:
+    """Yield beginning, end and name of every key in a text, format by format.
+
+    Of a text with more than ``most`` of one format, the rest is one, ``THE_REST``.
+    """
+    formats = [_of_format(text, form) for form in _possible(text, words)]
+    for found in (*formats, _service_keys(text), _arguments(text)):
+        yield from islice(found, most)
+        if beyond := next(found, None):
+            yield beyond[0], len(text), THE_REST
+
+
+def _of_format(text: str, form: KeyFormat) -> Iterator[tuple[int, int, str]]:
+    group = "value" if "value" in form.pattern.groupindex else 0
+    for match in form.pattern.finditer(text):
+        if form.is_key(match[group]):
+            yield *match.span(group), form.name
 
 
 def _possible(text: str, words: Words) -> Iterable[KeyFormat]:
@@ -664,23 +675,34 @@ def _possible(text: str, words: Words) -> Iterable[KeyFormat]:
 
 def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the passwords that commands take as the argument of an option."""
-    options = list(_OPTION.finditer(text))
-    places: dict[re.Pattern[str], list[int]] = {}
-    for match in options:
-        start, end = match.span("value")
-        first = max(0, match.start() - _LONGEST_COMMAND)
-        begin = max(first, text.rfind("\n", first, match.start()) + 1)
-        for is_tight, program, sign in _PROGRAMS[match["word"] or match["letter"]]:
-            if is_tight and match["gap"]:
-                continue
-            if len(options) <= _FEW_OPTIONS:
-                is_command = program.search(text, begin, match.start() + 1) is not None
-            else:
-                if program not in places:
-                    places[program] = [found.start() for found in program.finditer(text)]
-                number = bisect_right(places[program], match.start())
-                is_command = number > 0 and places[program][number - 1] >= begin
-            place = text.find(sign, start, end) + 1 if sign else start
-            if is_command and place and _is_argument(text[place:end]):
-                yield place, end, "a password of a command"
-                break
+    options: dict[str, list[re.Match[str]]] = {}
+    for match in _OPTION.finditer(text):
+        options.setdefault(match["word"] or match["letter"], []).append(match)
+    found = set[tuple[int, int]]()
+    for option, matches in options.items():
+        for is_tight, program, sign in _PROGRAMS[option]:
+            likely = [match for match in matches if not match["gap"]] if is_tight else matches
+            for match in _of_program(text, program, likely):
+                start, end = match.span("value")
+                place = text.find(sign, start, end) + 1 if sign else start
+                if place and _is_argument(text[place:end]):
+                    found.add((place, end))
+    for start, end in sorted(found):
+        yield start, end, "a password of a command"
+
+
+def _of_program(
+    text: str, program: re.Pattern[str], options: Sequence[re.Match[str]]
+) -> Iterator[re.Match[str]]:
+    """Yield the options before which a program stands in their line."""
+    places = [found.start() for found in program.finditer(text)] if len(options) > _FEW_OPTIONS else None
+    for option in options if places != [] else ():
+        first = max(0, option.start() - _LONGEST_COMMAND)
+        begin = max(first, text.rfind("\n", first, option.start()) + 1)
+        if places is None:
+            is_command = program.search(text, begin, option.start() + 1) is not None
+        else:
+            number = bisect_right(places, option.start())
+            is_command = number > 0 and places[number - 1] >= begin
+        if is_command:
+            yield option

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from codex_nb.session.outbound import Redaction, Redactor, TurnRedactor, environment_secrets, secret_values_in
-from codex_nb.tools.assigned_secrets import MAX_NAMES, THE_REST
 from codex_nb.tools.nbmodel import truncate
+from codex_nb.tools.secrets import MAX_NAMES, THE_REST
 from tests.leaks import assert_no_leak
 
 VALUE = 'odd "värld" & value/1+2'
