@@ -346,6 +346,16 @@ class NotebookReading:
         return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt, self.folder))
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was read from the document that is open in the front end."""
+        return self.snapshot is not None and self.snapshot.origin == "document"
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the front end can run cells."""
+        return self.snapshot is not None and self.snapshot.can_run
+
+    @property
     def sees_no_tags(self) -> bool:
         """Whether the tags of a notebook are unknown: nbclient and papermill send only the code of a cell."""
         end = front_end(self.session.shell)
@@ -651,8 +661,7 @@ def fix_options(options: CellOptions, failed: Run, *, below: bool = False) -> Ce
     cell = failed.cell
 
     def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
-        is_open = reading.snapshot is not None and reading.snapshot.origin == "document"
-        cell_id = cell.cell_id if is_open and not below else None
+        cell_id = cell.cell_id if reading.is_open and not below else None
         return (("the failed cell", failure_data(failed, reading.hidden(), cell_id)),)
 
     shown = {cell.cell_id: cell.source} if cell.cell_id and len(cell.source) <= SOURCE_LIMIT else {}

@@ -6,6 +6,7 @@ The table is read when the extension loads, so what a subcommand needs is import
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -290,11 +291,7 @@ def last(session: ShellSession, _: str) -> Any:
 @subcommand("keep", help="turn the code that the last answer ran into cells below it")
 def keep(session: ShellSession, _: str) -> None:
     """Insert the code that ran as cells; where there is no open notebook, make it the next input."""
-    from codex_nb.host.engine import Mailbox
-    from codex_nb.host.shell_channel import open_pump
-    from codex_nb.magics.cell import open_view
-    from codex_nb.session.events import TextDone
-    from codex_nb.tools.approval import PendingApprovals
+    from codex_nb.magics.cell import showing
 
     cells = session.last_code.cells()
     if not cells:
@@ -302,27 +299,23 @@ def keep(session: ShellSession, _: str) -> None:
             "%codex keep: the last answer ran no code.",
             hint="Only code that Codex ran without an error can be kept.",
         )
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
-        opened = open_view(session, mailbox, pump, PendingApprovals())
-        try:
-            opened.view.apply(TextDone("kept", _keep_cells(session, opened, cells)))
-        finally:
-            opened.view.close()
+    with showing(session) as opened:
+        opened.show(_keep_cells(session, opened, cells))
 
 
 def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCell]) -> str:
-    from codex_nb.host.cells import ANSWER_S, cells_payload
-    from codex_nb.magics.cell import page_of
+    from codex_nb.errors import ToolError
+    from codex_nb.magics.cell import notebook_of
     from codex_nb.rendering.markdown import fenced
 
     failed = len(session.last_code.runs) - len(cells)
     left_out = f" Runs that failed were left out: {failed}." if failed else ""
     places = {session.last_code.asking: "below the answer", opened.code.asking: "below this cell"}
     for below, place in places.items():
-        payload = {"cells": cells_payload(cells), "after": below}
         if below is None or opened.transcript is None:
             continue
-        if opened.transcript.ask("insert_cells", payload, ANSWER_S, page_of(session.shell)) is not None:
+        with suppress(ToolError):
+            session.wait(notebook_of(session, opened.transcript, []).insert(cells, below))
             return f"{len(cells)} cell{'s' * (len(cells) > 1)} inserted {place}.{left_out}"
     session.shell.set_next_input("\n\n".join(cell.source for cell in cells))
     return "\n\n".join(
