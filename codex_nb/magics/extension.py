@@ -298,11 +298,11 @@ class CodexMatcher:
 
     def complete(self, text: str, line_number: int, line: str) -> Found:
         """Return the word under the cursor and what it could become; ``line`` is cut at the cursor."""
-        register_subcommands()
         is_cell = _CELL_MAGIC.match(text) is not None
-        is_first = is_cell and not "".join(text.split("\n")[:line_number]).strip()
         if not is_cell and _LINE_MAGIC.match(line) is None:
             return self._setting(line)
+        register_subcommands()
+        is_first = is_cell and not "".join(text.split("\n")[:line_number]).strip()
         if mention := _MENTION.search(line):
             return self._mention(mention[0])
         if skill := _SKILL.search(line):

@@ -1,6 +1,6 @@
 """The subcommands of ``%codex``: one function each, with the name, help and completion under which it is listed.
 
-The table is read when the extension loads, so what a subcommand needs is imported when it runs.
+The table is read by the first magic or completion, so what takes long to import is imported when a subcommand runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from codex_nb.errors import home_as_tilde
-from codex_nb.labels import LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS, ApprovalPolicy
 from codex_nb.magics.options import (
     BELOW,
     CLEAR,
@@ -26,6 +26,9 @@ from codex_nb.magics.options import (
     parse_options,
     subcommand,
 )
+from codex_nb.rendering.answer_output import answer_mimebundle
+from codex_nb.rendering.markdown import code_span, escape_markdown, fenced
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -45,8 +48,6 @@ _THROUGH = "\n\nRead through the Codex CLI, whose agent answers your questions."
 
 def show(markdown: str) -> None:
     """Display text as a safe output: HTML and Markdown where they can be drawn, plain text elsewhere."""
-    from codex_nb.rendering.answer_output import answer_mimebundle
-
     display(answer_mimebundle(markdown), raw=True)
 
 
@@ -69,8 +70,6 @@ def status(session: ShellSession, name: str) -> None:
 
     account_status(session, name or None)._ipython_display_()
     if session.config.engine == "agent":
-        from codex_nb.rendering.markdown import escape_markdown
-
         described = session.wait(session.profile(name or None).agent.open().described())
         show(escape_markdown(home_as_tilde(described)))
 
@@ -99,7 +98,6 @@ def login(session: ShellSession, line: str) -> None:
 def logout(session: ShellSession, name: str) -> None:
     """Sign out once the user confirms; where nobody can be asked, the subcommand itself is the confirmation."""
     from codex_nb.magics.account import find_sign_out
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.ui.account import sign_out_question
 
     credentials = session.profile(name or None).credentials
@@ -115,8 +113,6 @@ def logout(session: ShellSession, name: str) -> None:
 
 def confirmed(question: str) -> bool:
     """Ask the user a question; no answer is a no."""
-    from codex_nb.rendering.sanitize import visible_line
-
     try:
         answer = input(f"{visible_line(question)} [y]es, [n]o: ")
     except EOFError:
@@ -147,8 +143,6 @@ def models(session: ShellSession, name: str) -> None:
 )
 def model(session: ShellSession, name: str) -> None:
     """Set the session's model, or show the current one."""
-    from codex_nb.rendering.markdown import code_span
-
     profile, doubt = session.profile(), ""
     if name:
         found = session.wait(profile.backend.choose(name))
@@ -213,7 +207,6 @@ def context(session: ShellSession, line: str) -> None:
 
 def preview(request: TurnRequest, previewed: Preview) -> str:
     """Return what would be sent as Markdown: sizes first, then the text of each new message."""
-    from codex_nb.rendering.markdown import fenced
     from codex_nb.session.prompt import describe_redactions, redacted_places
     from codex_nb.session.thread import size_of
 
@@ -252,8 +245,6 @@ def preview(request: TurnRequest, previewed: Preview) -> str:
 
 def full_preview(request: TurnRequest, previewed: Preview) -> str:
     """Return the whole request as Markdown; images and what only the service can read by their length."""
-    from codex_nb.rendering.markdown import fenced
-
     del request
     sent = previewed.request
     body = {"model": sent.model, "tools": sent.tools, "input": sent.input, "text": sent.text_format}
@@ -306,7 +297,6 @@ def keep(session: ShellSession, _: str) -> None:
 def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCell]) -> str:
     from codex_nb.errors import ToolError
     from codex_nb.magics.cell import notebook_of
-    from codex_nb.rendering.markdown import fenced
 
     failed = len(session.last_code.runs) - len(cells)
     left_out = f" Runs that failed were left out: {failed}." if failed else ""
@@ -392,13 +382,11 @@ def tools(session: ShellSession, line: str) -> None:
     if line:
         _switch(session, line)
         return
-    from codex_nb.labels import ApprovalPolicy
     from codex_nb.magics.session import offered_tools
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.approval import ApprovalRules
 
-    chosen, profile = session.config.approval, session.profile()
-    rules = ApprovalRules(ApprovalPolicy(chosen) if chosen else profile.settings.approval)
+    profile = session.profile()
+    rules = ApprovalRules(ApprovalPolicy(session.config.approval or profile.settings.approval))
     states: tuple[ServerState, ...] = ()
     if profile.settings.mcp_servers:
         states = session.wait(profile.assistant.servers().start(session.switched_off))
@@ -424,8 +412,6 @@ def _servers(states: Sequence[ServerState]) -> Iterator[str]:
     """Yield a table of the MCP servers, and what of them is not offered."""
     if not states:
         return
-    from codex_nb.rendering.markdown import escape_markdown
-    from codex_nb.rendering.sanitize import visible_line
     from codex_nb.session.mcp import MISSING, is_missing
 
     rows = [
@@ -473,7 +459,6 @@ def _switch(session: ShellSession, line: str) -> None:
 def approvals(session: ShellSession, line: str) -> None:
     """List what runs unasked because the user allowed it, or ask again for all of it or for one tool."""
     from codex_nb.magics.session import known_tools
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.nbmodel import truncate
 
     memory = (assistant := session.profile().assistant).memory
@@ -537,7 +522,6 @@ OWN_SETTINGS = (
 def config(session: ShellSession, name: str) -> None:
     """Show the current settings; none of them is a secret."""
     from codex_nb.doctor import settings_table
-    from codex_nb.rendering.markdown import escape_markdown
 
     settings = session.profile(name or None).settings
     chosen = {each: getattr(session.config, each) for each in OWN_SETTINGS}

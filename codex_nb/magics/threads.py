@@ -20,6 +20,8 @@ from codex_nb.magics.options import (
     subcommand,
 )
 from codex_nb.magics.subcommands import confirmed, show, table
+from codex_nb.rendering.markdown import code_span, escape_markdown
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,8 +46,6 @@ _LIST = "%codex threads lists the threads."
 )
 def thread(session: ShellSession, line: str) -> None:
     """Switch to a thread, or show the current one."""
-    from codex_nb.rendering.markdown import escape_markdown
-
     session.thread = _name(line) or session.thread
     name = _current(session)
     used, turns = _opened(session, name)
@@ -85,8 +85,6 @@ def new(session: ShellSession, _: str) -> None:
 @subcommand("fork", "NEWNAME", help="continue a copy of the current thread under another name")
 def fork(session: ShellSession, line: str) -> None:
     """Copy the current thread and switch to the copy."""
-    from codex_nb.rendering.markdown import escape_markdown
-
     new_name, name = _name(line), _current(session)
     store = session.profile().assistant.threads
     if not new_name or new_name.startswith("-"):
@@ -117,7 +115,6 @@ def compact(session: ShellSession, line: str) -> None:
     """Compact the current thread now."""
     from codex_nb.host.engine import refuse_inside_turn
     from codex_nb.magics.session import make_question
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.known_values import secrets_of_namespace
 
     refuse_inside_turn()
@@ -140,7 +137,6 @@ def compact(session: ShellSession, line: str) -> None:
 )
 def export(session: ShellSession, line: str) -> None:
     """Write a thread as Markdown into the notebook's folder, or to the file named."""
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.thread_file import export_markdown
 
     option, _, rest = line.partition(" ")
@@ -215,9 +211,6 @@ def _current(session: ShellSession) -> str:
 
 
 def _shown(name: str) -> str:
-    from codex_nb.rendering.markdown import code_span
-    from codex_nb.rendering.sanitize import visible_line
-
     return code_span(visible_line(name))
 
 
@@ -232,7 +225,6 @@ def _opened(session: ShellSession, name: str) -> tuple[Thread, list[PastTurn]]:
 
 
 def _turn_text(turn: PastTurn) -> str:
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.thread_file import one_line
 
     question, answer = one_line(turn.question, ANSWER_LENGTH), one_line(turn.answer, ANSWER_LENGTH)
@@ -240,8 +232,6 @@ def _turn_text(turn: PastTurn) -> str:
 
 
 def _delete(session: ShellSession, name: str) -> None:
-    from codex_nb.rendering.markdown import escape_markdown
-
     profile = session.profile()
     found = [info for info in profile.assistant.threads.threads() if name in {info.name, ALL}]
     if not name or (name != ALL and not found):
@@ -259,7 +249,6 @@ def _delete(session: ShellSession, name: str) -> None:
 
 
 def _listed(found: Iterable[ThreadInfo]) -> str:
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.thread_file import one_line
     from codex_nb.ui.account import local_time
 
