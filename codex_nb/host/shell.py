@@ -5,6 +5,7 @@ Outputs are captured by a hook on ``Session.send``, and collected as nbformat di
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -20,7 +21,6 @@ from codex_nb.host.interrupts import interruptible, uninterruptible
 from codex_nb.tools.nbmodel import LONGEST_OUTPUT
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
@@ -70,20 +70,19 @@ class InteractiveKernel:
         return result
 
     def _run(self, code: str) -> RunResult:
-        from codex_nb.tools.describe import RunResult  # not to be loaded with the extension
-
         shell = self._shell
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(_preserved_display_history(shell))
-            stack.enter_context(reentrant_loop(shell, code))
-            collector = stack.enter_context(_capturing(shell))
-            # IPython looks for a trailing semicolon in the last cell of its history, which is not this code
-            stack.enter_context(replaced(shell.displayhook, "quiet", lambda: _ends_in_semicolon(shell, code)))
+
+        def is_quiet() -> bool:  # IPython looks for the semicolon in the last cell of its history
+            return bool(shell.displayhook.semicolon_at_end_of_expression(code))
+
+        with (
+            _preserved_display_history(shell),
+            reentrant_loop(shell, code),
+            _capturing(shell) as collector,
+            replaced(shell.displayhook, "quiet", is_quiet),
+        ):
             result = interruptible(lambda: shell.run_cell(code, store_history=False))
-        error = result.error_before_exec or result.error_in_exec
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        return RunResult(collector.outputs(), None if error is None else error_line(error))
+        return run_result(result, collector)
 
     def show(self, outputs: Sequence[Mapping[str, Any]]) -> None:
         """Show nbformat outputs of an earlier run: errors as text, as nothing has failed now, and nothing that acts."""
@@ -111,25 +110,19 @@ class InteractiveKernel:
         async def wait() -> T:
             return await awaitable
 
-        import asyncio
-
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            result: T = self._shell.loop_runner(wait())
-            return result
-        import nest_asyncio2
-
-        from codex_nb.host.shell_channel import release_deferred_messages
-
-        nest_asyncio2.apply(loop)
-        release_deferred_messages(self._shell)
-        completed: T = _runner(self._shell, loop)(wait())
+        with reentrant_loop(self._shell):
+            completed: T = self._shell.loop_runner(wait())
         return completed
 
 
-def _ends_in_semicolon(shell: Any, code: str) -> bool:
-    return bool(shell.displayhook.semicolon_at_end_of_expression(code))
+def run_result(result: Any, collector: OutputCollector) -> RunResult:
+    """Return what IPython's result of a cell and its outputs are; raise KeyboardInterrupt if that has ended it."""
+    from codex_nb.tools.describe import RunResult  # not to be loaded with the extension
+
+    error = result.error_before_exec or result.error_in_exec
+    if isinstance(error, KeyboardInterrupt):
+        raise KeyboardInterrupt from error
+    return RunResult(collector.outputs(), None if error is None else error_line(error))
 
 
 @contextlib.contextmanager
@@ -157,21 +150,18 @@ def _preserved_display_history(shell: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reentrant_loop(shell: Any, code: str) -> Iterator[None]:
-    """Let code with a top-level await re-enter the kernel's loop, to which the user's async objects belong."""
-    import asyncio
+def reentrant_loop(shell: Any, code: str | None = None) -> Iterator[None]:
+    """Let the shell's runner of coroutines re-enter the kernel's loop, to which the user's async objects belong.
 
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        yield  # no loop runs here: IPython's own runner may start one
-        return
-    if not _has_top_level_await(shell, code):
+    With ``code`` only if that has a top-level await. Where no loop runs, IPython's own runner may start one.
+    """
+    from codex_nb.host.shell_channel import release_deferred_messages, running_loop
+
+    loop = running_loop()
+    if loop is None or not (code is None or _has_top_level_await(shell, code)):
         yield
         return
     import nest_asyncio2
-
-    from codex_nb.host.shell_channel import release_deferred_messages
 
     nest_asyncio2.apply(loop)
     release_deferred_messages(shell)
@@ -191,8 +181,6 @@ def _has_top_level_await(shell: Any, code: str) -> bool:
 
 
 def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    import asyncio
-
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         task = loop.create_task(coroutine)
         try:
@@ -202,16 +190,12 @@ def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[
             task.cancel()
             with (
                 contextlib.suppress(asyncio.CancelledError),
-                replaced(shell, "_showtraceback", _no_traceback),
+                replaced(shell, "_showtraceback", lambda *_: None),
             ):
                 loop.run_until_complete(task)
             raise
 
     return run
-
-
-def _no_traceback(*_: object) -> None:
-    """Show no traceback."""
 
 
 class FrontEnd(NamedTuple):
@@ -503,17 +487,23 @@ class _IopubHook:
 
 
 @contextlib.contextmanager
-def listening(session: Any, listener: Listener) -> Iterator[None]:
-    """Call ``listener`` (message type, content, id of the request) for every output inside the block."""
-    add_listener(session, listener)
+def collecting(session: Any, request: str) -> Iterator[OutputCollector]:
+    """Collect the outputs that belong to a request inside the block."""
+    collector = OutputCollector()
+
+    def note(kind: str, content: Mapping[str, Any], belongs_to: str) -> None:
+        if belongs_to == request:
+            collector.add(kind, content)
+
+    add_listener(session, note)
     try:
-        yield
+        yield collector
     finally:
-        remove_listener(session, listener)
+        remove_listener(session, note)
 
 
 def add_listener(session: Any, listener: Listener) -> None:
-    """Call ``listener`` for every output from now on."""
+    """Call ``listener`` (message type, content, id of the request) for every output from now on."""
     hook = getattr(session, _HOOK_ATTRIBUTE, None)
     if hook is None:
         hook = _IopubHook(session, session.send)
@@ -548,50 +538,28 @@ def _capturing(shell: Any) -> Iterator[OutputCollector]:
 
     ``clear_output`` affects only what the block has shown: the answer that asked for the code stays.
     """
-    collector = OutputCollector()
-    with contextlib.ExitStack() as stack:
-        kernel = getattr(shell, "kernel", None)
-        if kernel is None:
-            stack.enter_context(_capture_locally(shell, collector))
-        else:
-            stack.enter_context(_capture_in_kernel(kernel, collector))
-            stack.enter_context(_collect_captured_outputs(shell, collector))
-        stack.enter_context(replaced(shell.display_pub, "clear_output", _clearer(collector)))
-        yield collector
-
-
-def _clearer(collector: OutputCollector) -> Callable[..., None]:
     from codex_nb.host.shell_channel import flush_streams
 
-    def clear_output(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
-        flush_streams()
-        collector.clear(wait=wait)
+    kernel = getattr(shell, "kernel", None)
+    with _capture_locally(shell) if kernel is None else _capture_in_kernel(shell, kernel) as collector:
 
-    return clear_output
+        def clear_output(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
+            flush_streams()
+            collector.clear(wait=wait)
+
+        with replaced(shell.display_pub, "clear_output", clear_output):
+            yield collector
 
 
 @contextlib.contextmanager
-def _capture_in_kernel(kernel: Any, collector: OutputCollector) -> Iterator[None]:
+def _capture_in_kernel(shell: Any, kernel: Any) -> Iterator[OutputCollector]:
+    """Collect messages, and what an outer capture (``%%capture``) keeps from becoming one."""
     from codex_nb.host.shell_channel import flush_streams
-
-    request = (kernel.get_parent("shell") or {}).get("header", {}).get("msg_id", "")
-
-    def note(kind: str, content: Mapping[str, Any], belongs_to: str) -> None:
-        if belongs_to == request:
-            collector.add(kind, content)
 
     flush_streams()
-    with listening(kernel.session, note):
-        try:
-            yield
-        finally:
-            flush_streams()
-
-
-@contextlib.contextmanager
-def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterator[None]:
-    """Collect what an outer capture (``%%capture``) keeps from becoming a message."""
-    with contextlib.ExitStack() as stack:
+    request = str((current_request(kernel).get("header") or {}).get("msg_id", ""))
+    with collecting(kernel.session, request) as collector, contextlib.ExitStack() as stack:
+        stack.callback(flush_streams)
         for name, redirect in (
             ("stdout", contextlib.redirect_stdout),
             ("stderr", contextlib.redirect_stderr),
@@ -602,15 +570,16 @@ def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterato
         captured = shell.display_pub.outputs if _displays_are_captured(shell) else []
         before = len(captured)
         try:
-            yield
+            yield collector
         finally:
             for content in captured[before:]:
                 collector.add("update_display_data" if content.get("update") else "display_data", content)
 
 
 @contextlib.contextmanager
-def _capture_locally(shell: Any, collector: OutputCollector) -> Iterator[None]:
+def _capture_locally(shell: Any) -> Iterator[OutputCollector]:
     """Collect what is written, displayed and raised without a kernel."""
+    collector = OutputCollector()
     stdout, stderr = _tee(sys.stdout, "stdout", collector), _tee(sys.stderr, "stderr", collector)
     show_traceback, publish = shell._showtraceback, shell.display_pub.publish  # noqa: SLF001 - IPython's hook for it
 
@@ -633,7 +602,7 @@ def _capture_locally(shell: Any, collector: OutputCollector) -> Iterator[None]:
         replaced(shell, "_showtraceback", note_traceback),
         replaced(shell.display_pub, "publish", note_display),
     ):
-        yield
+        yield collector
 
 
 class _Tee:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from codex_nb.host.engine import Mailbox
 
-WIDGET_MESSAGES = frozenset({"comm_open", "comm_msg", "comm_close"})
-RECONNECT_REQUESTS = frozenset({"kernel_info_request", "comm_info_request"})
+# What widgets send, and what a page asks when it connects again.
+SERVED = frozenset({"comm_open", "comm_msg", "comm_close", "kernel_info_request", "comm_info_request"})
 LONGEST_WAIT_S = 0.1  # the end may come from a thread that wakes nothing
 _ATTRIBUTE = "_codex_nb_shell_channel"
 
@@ -35,19 +35,27 @@ class ShellChannel:
     """The shell channel of one kernel, on which its requests are read and answered.
 
     Each kernel has one: nested pumps (``pumps`` counts them) share the messages ``deferred`` until the cell ends.
-    Handlers answer on ``reply_stream``; ``flush_replies`` sends what it buffers. ``publish_status`` takes "busy" or
-    "idle" and the request it belongs to.
+    Handlers answer on ``reply_stream``.
     """
 
     kernel: Any
     socket: Any
     stream: Any
     reply_stream: Any
-    flush_replies: Callable[[], None]
-    publish_status: Callable[..., None]
     deferred: list[Any] = field(default_factory=list)
     pumps: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def publish_status(self, status: str, request: dict[str, Any]) -> None:
+        """Publish that the kernel is "busy" or "idle" with a request."""
+        self.kernel._publish_status(status, "shell", parent=request)
+
+    def flush_replies(self) -> None:
+        """Send the replies that the stream buffers; another thread forwards those of a kernel with a channel thread."""
+        if self.reply_stream is self.stream:
+            import zmq
+
+            self.stream.flush(zmq.POLLOUT)
 
     def parent(self) -> tuple[Any, dict[str, Any]]:
         """Return the identity and the request that outputs belong to at this moment."""
@@ -87,7 +95,7 @@ class ShellChannel:
         deferred, self.deferred = self.deferred, []
         dispatch = self.stream._run_callback
         for frames in deferred:
-            if _loop_is_running():
+            if running_loop() is not None:
                 dispatch(self.stream._recv_callback, frames)
             else:
                 self.stream.io_loop.add_callback(dispatch, self.stream._recv_callback, frames)
@@ -158,13 +166,11 @@ def _open_channel(kernel: Any) -> ShellChannel:
     if thread is None:
         stream = kernel.shell_stream
         socket, reply_stream = stream.socket, stream
-        flush = _flush_sends(stream)
     else:
         pair = thread.manager._shell_channel_to_main
         socket, stream = pair.to_socket, pair.to_stream
         reply_stream = thread.manager.get_subshell_to_shell_channel_socket(None)
-        flush = _no_flush
-    channel = ShellChannel(kernel, socket, stream, reply_stream, flush, _publisher(kernel))
+    channel = ShellChannel(kernel, socket, stream, reply_stream)
     _check_attributes(channel)
     return channel
 
@@ -181,37 +187,19 @@ def _check_attributes(channel: ShellChannel) -> None:
         channel.kernel.set_parent,
         channel.kernel.shell_handlers["comm_msg"],
         channel.kernel.session.feed_identities,
+        channel.kernel._publish_status,
     )
     queues = hasattr(channel.kernel, "_main_asyncio_lock") or hasattr(channel.kernel, "schedule_dispatch")
     if not queues or any(each is None for each in needed):
         raise AttributeError("The kernel's shell channel has an unknown layout.")
 
 
-def _publisher(kernel: Any) -> Callable[..., None]:
-    publish = kernel._publish_status
-
-    def publish_status(status: str, request: dict[str, Any]) -> None:
-        publish(status, "shell", parent=request)
-
-    return publish_status
-
-
-def _flush_sends(stream: Any) -> Callable[[], None]:
-    import zmq
-
-    return lambda: stream.flush(zmq.POLLOUT)
-
-
-def _no_flush() -> None:
-    """Do nothing: another thread forwards what is written to the in-process socket."""
-
-
-def _loop_is_running() -> bool:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread, None where none does."""
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None
 
 
 class Pump(ABC):
@@ -354,7 +342,7 @@ class KernelPump(Pump):
             kind = session.unpack(message[1].bytes)["msg_type"]
         except Exception:  # noqa: BLE001 - the kernel's own dispatcher reports it
             kind = None
-        if kind not in WIDGET_MESSAGES | RECONNECT_REQUESTS or kind not in kernel.shell_handlers:
+        if kind not in SERVED or kind not in kernel.shell_handlers:
             self._channel.deferred.append(frames)
             return
         try:
