@@ -161,18 +161,20 @@ class OutputRecorder:
         for index, known in enumerate(self._executions):
             if execution.cell_id is not None and known.cell_id == execution.cell_id:
                 self._executions[index] = execution
-                self._by_request.pop(known.request, None)
-                self._total -= known.size
-                known.collector = OutputCollector()
+                self._forget(known)
                 return
         self._executions.append(execution)
 
     def _end(self, result: Any) -> None:
         if result is None:
             return
-        error = result.error_before_exec or result.error_in_exec
-        # The text, not the exception, whose frames would keep the values of the cell alive.
-        error_text = "" if error is None else _in_words(error)
+        error, error_text = result.error_before_exec or result.error_in_exec, ""
+        if error is not None:
+            from codex_nb.tools.describe import format_error  # not to be loaded with the extension
+
+            error_text = format_error(
+                error
+            )  # not the exception, whose frames would keep the cell's values alive
         with self._lock:
             ended = [execution for info, execution in self._running if info is result.info]
             if not ended and self._running and error_text:
@@ -227,9 +229,16 @@ class OutputRecorder:
             if self._total <= self._memory_limit:
                 return
             if oldest is not execution and oldest.size:
-                self._total -= oldest.size
-                oldest.size = 0
-                oldest.collector = OutputCollector()
+                self._drop_outputs(oldest)
+
+    def _drop_outputs(self, execution: _Execution) -> None:
+        self._total -= execution.size
+        execution.size, execution.collector = 0, OutputCollector()
+
+    def _forget(self, execution: _Execution) -> None:
+        """Take no more outputs of a cell that is not listed any more."""
+        self._by_request.pop(execution.request, None)
+        self._drop_outputs(execution)
 
     def _forget_deleted_cells(self) -> None:
         """Remove the cells that JupyterLab reports as deleted since the last run."""
@@ -237,9 +246,7 @@ class OutputRecorder:
         deleted = frozenset(metadata.get("deletedCells") or ())
         for execution in [each for each in self._executions if each.cell_id in deleted]:
             self._executions.remove(execution)
-            self._by_request.pop(execution.request, None)
-            self._total -= execution.size
-            execution.collector = OutputCollector()
+            self._forget(execution)
         for execution in self._runs:
             if execution.cell_id in deleted:
                 execution.deleted, execution.cached_run = True, None
@@ -252,10 +259,7 @@ class OutputRecorder:
 
     def _forget_old_cells(self) -> None:
         while len(self._executions) > _CELL_LIMIT:
-            oldest = self._executions.pop(0)
-            self._by_request.pop(oldest.request, None)
-            self._total -= oldest.size
-            oldest.collector = OutputCollector()
+            self._forget(self._executions.pop(0))
 
     def _request_id(self) -> str:
         if self._kernel is None:
@@ -265,7 +269,11 @@ class OutputRecorder:
 
 def _cell_tags(kernel: Any) -> frozenset[str]:
     """Return the tags of the running cell: JupyterLab and Notebook send a cell's metadata with its code."""
-    tags = (current_request(kernel).get("metadata") or {}).get("tags")
+    return _tags_in(current_request(kernel).get("metadata"))
+
+
+def _tags_in(metadata: Any) -> frozenset[str]:
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
     return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
 
 
@@ -393,8 +401,6 @@ def cells_of(notebook: Mapping[str, Any]) -> tuple[Cell, ...]:
 
 def _cell(raw: Mapping[str, Any]) -> Cell:
     kind = raw.get("cell_type")
-    metadata = raw.get("metadata")
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
     outputs = raw.get("outputs")
     count = raw.get("execution_count")
     cell_id = raw.get("id")
@@ -404,7 +410,7 @@ def _cell(raw: Mapping[str, Any]) -> Cell:
         cell_id if isinstance(cell_id, str) else None,
         tuple(each for each in outputs if isinstance(each, dict)) if isinstance(outputs, list) else (),
         count if isinstance(count, int) else None,
-        frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset(),
+        _tags_in(raw.get("metadata")),
     )
 
 
@@ -559,9 +565,3 @@ def _locate(cells: Sequence[Cell], cell_id: str | None, source: str | None) -> i
     places = named or range(len(cells))
     matches = [index for index in places if cells[index].source.strip() == source.strip()]
     return matches[-1] if matches else next(iter(named), None)
-
-
-def _in_words(error: BaseException) -> str:
-    from codex_nb.tools.describe import format_error  # not to be loaded with the extension
-
-    return format_error(error)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from codex_nb.errors import AuthError, CodexError, ToolError
 from codex_nb.host.cell import (
+    BlockingTurn,
     TurnInterrupted,
     TurnView,
     run_background_calls,
     run_in_background,
-    run_turn_in_cell,
 )
 from codex_nb.host.cells import CellRunner, OpenNotebook, cells_payload
 from codex_nb.host.engine import Mailbox, refuse_inside_turn
@@ -373,7 +373,8 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
         events = _turn(session, options, profile, question, opened)
         try:
             serve_others = partial(run_background_calls, session.shell)
-            answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump, serve_others)
+            turn = BlockingTurn(session.engine, opened.view, mailbox, pump.once, while_waiting=serve_others)
+            answer = turn.run(events)
         except TurnInterrupted as interrupt:
             _assign(session, options, interrupt.answer, number, opened.code)
             raise
