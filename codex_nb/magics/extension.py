@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from copy import copy
-from functools import partial
+from functools import partial, reduce
 from itertools import islice
 from pathlib import Path
 from types import FunctionType, GenericAlias, ModuleType, UnionType
@@ -32,10 +32,11 @@ from codex_nb.magics.options import (
     OptionError,
     SessionConfig,
     flags_with_value,
+    held_by,
     options_and_help,
     parse_options,
 )
-from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
+from codex_nb.tools.introspection import class_vars, defines, module_of, snapshot, vars_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +52,7 @@ MAX_DESCRIBED = 50
 MOST_ENTRIES = 20_000
 ABOUT_LENGTH = 40
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
+_KINDS = ((type, "class"), (ModuleType, "module"), (FunctionType, "function"))
 
 
 class Candidate(NamedTuple):
@@ -78,7 +80,7 @@ class NotebookNames:
 
     def __init__(self, shell: InteractiveShell, open_session: Callable[[], ShellSession]) -> None:
         self._shell = shell
-        self._open_session = open_session
+        self._session = open_session
         self._sources: Mapping[str, Callable[[str], Iterable[Candidate]]] = {
             "model": lambda _: self._models(),
             "thread": lambda _: self._threads(),
@@ -112,45 +114,41 @@ class NotebookNames:
         """Name what is known of a kind and could begin with ``start``; an unknown kind has no names."""
         return self._sources[kind](start) if kind in self._sources else ()
 
-    @property
-    def _session(self) -> ShellSession:
-        return self._open_session()
-
     def _models(self) -> Iterable[Candidate]:
-        found = self._session.profile().backend.cached_models()
+        found = self._session().profile().backend.cached_models()
         return sorted(
             (Candidate(model.slug, "model", model.display_name) for model in found),
             key=lambda each: each.text,
         )
 
     def _efforts(self) -> Iterable[str]:
-        return self._session.profile().backend.efforts(self._session.config.model)
+        return self._session().profile().backend.efforts(self._session().config.model)
 
     def _threads(self) -> list[Candidate]:
-        found = self._session.profile().assistant.threads.questions()
+        found = self._session().profile().assistant.threads.questions()
         return [Candidate(name, "thread", question) for name, question in sorted(found.items())]
 
     def _tools(self) -> Iterable[Candidate]:
         from codex_nb.magics.session import known_tools
 
-        return [Candidate(tool.name, "tool", tool.summary) for tool in known_tools(self._session)]
+        return [Candidate(tool.name, "tool", tool.summary) for tool in known_tools(self._session())]
 
     def _switchable(self) -> Iterable[Candidate]:
         from codex_nb.magics.session import switchable
 
-        return _plain("tool", switchable(self._session))
+        return _plain("tool", switchable(self._session()))
 
     def _prompts(self) -> Iterable[Candidate]:
         from codex_nb.tools.skills import saved_prompts
 
-        names = saved_prompts(self._session.profile().settings.codex_home)
+        names = saved_prompts(self._session().profile().settings.codex_home)
         return _plain("prompt", (f"/{name}" for name in names))
 
     def _skills(self) -> Iterable[Candidate]:
         from codex_nb.tools.file_access import read_apart
         from codex_nb.tools.skills import skills_of
 
-        session = self._session
+        session = self._session()
         settings = session.profile().settings
         found = read_apart(lambda: skills_of(settings, session.folder, session.environ))
         return [Candidate(f"${skill.name}", "skill", skill.description) for skill in found]
@@ -158,7 +156,7 @@ class NotebookNames:
     def _profiles(self, _: str) -> Iterable[Candidate]:
         from codex_nb.config.settings import profile_names
 
-        return _plain("profile", profile_names(self._session.environ))
+        return _plain("profile", profile_names(self._session().environ))
 
     def _held(self) -> dict[str, Any]:
         hidden, own = self._shell.user_ns_hidden, snapshot(self._shell.user_ns)
@@ -181,9 +179,8 @@ class NotebookNames:
         path, dot, _ = start.rpartition(".")
         held = self._held()
         if dot:
-            owner: Any = held.get(path.split(".")[0])
-            for name in path.split(".")[1:]:
-                owner = find(_names_in(owner), name)
+            first, *others = path.split(".")
+            owner = reduce(held_by, others, held.get(first))
             held = {name: value for name, value in _names_in(owner).items() if type(name) is str}
         return [
             Candidate(f"{path}{dot}{name}", *_kind_of(name, value, is_described=False))
@@ -206,7 +203,7 @@ class NotebookNames:
         lead = start[: start.rindex("/") + 1] if "/" in start else ""
         begin = start.removeprefix(lead)
         try:
-            folder = (self._session.folder or Path()) / Path(lead).expanduser()
+            folder = (self._session().folder or Path()) / Path(lead).expanduser()
             with os.scandir(folder) as entries:
                 fitting = (each for each in islice(entries, MOST_ENTRIES) if each.name.startswith(begin))
                 shown = sorted(
@@ -225,13 +222,7 @@ def _plain(kind: str, names: Iterable[str]) -> list[Candidate]:
 
 def _kind_of(name: str, value: object, *, is_described: bool = True) -> tuple[str, str]:
     """Return what kind of thing a variable holds, and a line about it; no code of the user's runs."""
-    kind = "variable"
-    if issubclass(type(value), type):
-        kind = "class"
-    elif issubclass(type(value), ModuleType):
-        kind = "module"
-    elif issubclass(type(value), FunctionType):
-        kind = "function"
+    kind = next((name for each, name in _KINDS if issubclass(type(value), each)), "variable")
     if not is_described:
         return kind, ""
     from codex_nb.tools.describe import Detail, describe

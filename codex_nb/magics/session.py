@@ -24,7 +24,7 @@ from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end, is_terminal
 from codex_nb.host.shell_channel import open_pump, serve_until
-from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema, known_effort
+from codex_nb.magics.options import SUBCOMMANDS, Annotation, OptionError, known_effort
 from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
 from codex_nb.session.prompt import (
     SOURCE_LIMIT,
@@ -407,7 +407,7 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
         effort=effort,
         thread=thread,
         images=tuple(image_url(name, namespace, session.folder) for name in options.images),
-        schema=find_schema(options.schema, namespace) if options.schema else None,
+        schema=Annotation(options.schema, namespace).value() if options.schema else None,
         approval=ApprovalPolicy.READ_ONLY if options.cell else ApprovalPolicy(approval),
         folder=session.folder,
         use_cache=session.may_use_cache(thread),

@@ -20,6 +20,7 @@ from codex_nb.magics.options import (
     SUBCOMMANDS,
     SWITCH,
     OptionError,
+    SessionConfig,
     did_you_mean,
     known_effort,
     options_and_help,
@@ -503,19 +504,6 @@ def _take_back(assistant: Assistant, offered: Mapping[str, Tool[Any]], name: str
     show(f"Codex asks again before it uses `{name}`.")
 
 
-OWN_SETTINGS = (
-    "model",
-    "effort",
-    "approval",
-    "profile",
-    "display",
-    "context_tokens",
-    "replay",
-    "footer",
-    "error_buttons",
-)
-
-
 @subcommand(
     "config", "[PROFILE]", help="show every setting, its value and where it comes from", complete=("profile",)
 )
@@ -524,11 +512,11 @@ def config(session: ShellSession, name: str) -> None:
     from codex_nb.doctor import settings_table
 
     settings = session.profile(name or None).settings
-    chosen = {each: getattr(session.config, each) for each in OWN_SETTINGS}
+    own = SessionConfig.class_own_traits(config=True)
     rows = [
-        (key, str(chosen[key]), f"%config CodexMagics.{key}")
-        for key in chosen
-        if chosen[key] != type(session.config).class_traits()[key].default_value
+        (key, str(chosen), f"%config CodexMagics.{key}")
+        for key, trait in own.items()
+        if (chosen := getattr(session.config, key)) != trait.default()
     ]
     rows += settings_table(settings)
     heads = ("setting", "value", "where it comes from")
