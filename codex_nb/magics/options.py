@@ -372,17 +372,17 @@ SUBCOMMANDS: dict[str, Subcommand] = {}
 
 
 def subcommand(
-    name: str,
-    arguments: str = "",
-    *,
-    help: str,  # noqa: A002  argparse's word for it
-    complete: tuple[Completion, ...] = (),
-    asks: bool = False,
+    arguments: str = "", *, complete: tuple[Completion, ...] = (), asks: bool = False
 ) -> Callable[[Handler], Handler]:
-    """Register a function as ``%codex name``; it is called with the session and the rest of the line."""
+    """Register a function under its name; the first line of its docstring is the help.
+
+    It is called with the session and the rest of the line.
+    """
 
     def register(run: Handler) -> Handler:
-        SUBCOMMANDS[name] = Subcommand(name, arguments, help, complete, run, asks)
+        text = (run.__doc__ or "").partition("\n")[0].removesuffix(".")
+        help_text = text[:1].lower() + text[1:]
+        SUBCOMMANDS[run.__name__] = Subcommand(run.__name__, arguments, help_text, complete, run, asks)
         return run
 
     return register
