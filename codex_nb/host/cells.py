@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.errors import ToolError
 from codex_nb.host.interrupts import interruptible, is_interrupted, uninterruptible
 from codex_nb.host.notebook import OUTPUT_LIMIT, snapshot_of_reply
-from codex_nb.host.shell import at_reply, collecting, reentrant_loop, replaced, run_result
+from codex_nb.host.shell import OUTER_STATUS, at_reply, collecting, kept, reentrant_loop, replaced, run_result
 from codex_nb.tools.cells import title_of
 
 if TYPE_CHECKING:
@@ -308,8 +308,8 @@ class CellRunner:
 
         with (
             collecting(shell.kernel.session, request["header"]["msg_id"]) as collector,
-            _kept(shell.kernel, _INPUT),
-            _kept(shell, ("_last_traceback_during_displayhook",)),
+            kept(shell.kernel, _INPUT),
+            kept(shell, OUTER_STATUS),
             reentrant_loop(shell, request["content"]["code"]),
             replaced(shell, "run_cell", run_interruptibly),
             self._counted(),
@@ -342,13 +342,3 @@ class CellRunner:
 
     def _skip_counts(self) -> None:
         self._shell.execution_count = max(self._shell.execution_count, self._next_count)
-
-
-@contextmanager
-def _kept(owner: Any, names: Iterable[str]) -> Iterator[None]:
-    before = {name: getattr(owner, name) for name in names if hasattr(owner, name)}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(owner, name, value)

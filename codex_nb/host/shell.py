@@ -21,7 +21,7 @@ from codex_nb.host.interrupts import interruptible, uninterruptible
 from codex_nb.tools.nbmodel import LONGEST_OUTPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
     from codex_nb.tools.describe import RunResult
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LONGEST_ERROR = 16_000
+OUTER_STATUS = ("_last_traceback_during_displayhook",)  # by which ipykernel fails the cell that runs
 # A widget of an earlier kernel cannot be drawn, and a script would run anew.
 _ACTIVE_TYPES = frozenset({"application/vnd.jupyter.widget-view+json", "application/javascript"})
 
@@ -130,23 +131,18 @@ def _preserved_display_history(shell: Any) -> Iterator[None]:
     """Restore ``_``, ``Out`` and the outer cell's status after the block."""
     hook, namespace, count = shell.displayhook, shell.user_ns, shell.displayhook.prompt_count
     names = ("_", "__", "___", f"_{count}")
-    attributes = {name: getattr(hook, name) for name in names[:3]}
     variables = {name: namespace[name] for name in names if name in namespace}
     history = namespace.get("_oh", {})
     outputs = {count: history[count]} if count in history else {}
-    had_traceback = getattr(shell, "_last_traceback_during_displayhook", None)
-    try:
-        yield
-    finally:
-        for name, value in attributes.items():
-            setattr(hook, name, value)
-        for name in names:
-            namespace.pop(name, None)
-        namespace.update(variables)
-        history.pop(count, None)
-        history.update(outputs)
-        if had_traceback is not None:
-            shell._last_traceback_during_displayhook = had_traceback  # noqa: SLF001 - ipykernel would fail the outer cell
+    with kept(hook, names[:3]), kept(shell, OUTER_STATUS):
+        try:
+            yield
+        finally:
+            for name in names:
+                namespace.pop(name, None)
+            namespace.update(variables)
+            history.pop(count, None)
+            history.update(outputs)
 
 
 @contextlib.contextmanager
@@ -632,6 +628,17 @@ class _Tee:
 
 def _tee(stream: TextIO | _Tee | None, name: str, collector: OutputCollector) -> _Tee:
     return _Tee(stream, lambda text: collector.add("stream", {"name": name, "text": text}))
+
+
+@contextlib.contextmanager
+def kept(owner: Any, names: Iterable[str]) -> Iterator[None]:
+    """Give attributes of ``owner`` the values again that they had before the block."""
+    before = {name: getattr(owner, name) for name in names if hasattr(owner, name)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import selectors
 import sys
 import threading
 import time
+import types
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -264,7 +265,10 @@ class IdlePump(Pump):
 
 
 class KernelPump(Pump):
-    """Serves the main shell channel of an ipykernel."""
+    """Serves the main shell channel of an ipykernel.
+
+    ``cell`` has the identities and the request of the cell that waits.
+    """
 
     def __init__(self, channel: ShellChannel, mailbox: Mailbox) -> None:
         import zmq
@@ -272,7 +276,7 @@ class KernelPump(Pump):
         self._zmq = zmq
         self._channel = channel
         self._kernel = channel.kernel
-        self._cell = channel.parent()
+        self.cell = channel.parent()
         self._poller = zmq.Poller()
         self._poller.register(channel.socket, zmq.POLLIN)
         self._poller.register(mailbox.fileno(), zmq.POLLIN)
@@ -321,12 +325,7 @@ class KernelPump(Pump):
         )
         channel.publish_status("idle", request)
         channel.flush_replies()
-        channel.publish_status("busy", self._cell[1])
-
-    @property
-    def cell(self) -> tuple[Any, dict[str, Any]]:
-        """The identities and the request of the cell that waits."""
-        return self._cell
+        channel.publish_status("busy", self.cell[1])
 
     def _receive(self) -> list[Any] | None:
         with contextlib.suppress(self._zmq.Again):
@@ -355,11 +354,11 @@ class KernelPump(Pump):
     def _handle(self, kind: str, identities: Any, request: dict[str, Any]) -> None:
         channel = self._channel
         try:
-            with channel.serving((identities, request), self._cell):
+            with channel.serving((identities, request), self.cell):
                 channel.publish_status("busy", request)
                 self._run_handler(kind, identities, request)
         finally:  # the cell still runs
-            channel.publish_status("busy", self._cell[1])
+            channel.publish_status("busy", self.cell[1])
 
     def _run_handler(self, kind: str, identities: Any, request: dict[str, Any]) -> None:
         channel = self._channel
@@ -389,26 +388,20 @@ class KernelPump(Pump):
         self._channel.flush_replies()
 
 
-class _StartedCoroutine:
-    """The remainder of a coroutine that was started by hand and waits for ``waited_for``."""
-
-    def __init__(self, coroutine: Any, waited_for: Any) -> None:
-        self._coroutine = coroutine
-        self._waited_for = waited_for
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        waited_for = self._waited_for
-        while True:
-            try:
-                sent = yield waited_for
-            except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine too
-                advance = functools.partial(self._coroutine.throw, error)
-            else:
-                advance = functools.partial(self._coroutine.send, sent)
-            try:
-                waited_for = advance()
-            except StopIteration as end:
-                return end.value
+@types.coroutine
+def _remainder(coroutine: Any, waited_for: Any) -> Generator[Any, Any, None]:
+    """Complete a coroutine that was started by hand and waits for ``waited_for``."""
+    while True:
+        try:
+            sent = yield waited_for
+        except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine too
+            advance = functools.partial(coroutine.throw, error)
+        else:
+            advance = functools.partial(coroutine.send, sent)
+        try:
+            waited_for = advance()
+        except StopIteration:
+            return
 
 
 def _run_to_first_await(result: Any) -> Awaitable[Any] | None:
@@ -424,4 +417,4 @@ def _run_to_first_await(result: Any) -> Awaitable[Any] | None:
         waited_for = result.send(None)
     except StopIteration:
         return None
-    return _StartedCoroutine(result, waited_for)
+    return _remainder(result, waited_for)
