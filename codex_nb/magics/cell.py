@@ -77,7 +77,6 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
-    from codex_nb.tools.describe import RunResult
     from codex_nb.tools.nbmodel import NotebookSnapshot
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
@@ -463,18 +462,22 @@ def _turn(
 def _ports(
     options: CellOptions, question: TurnRequest, reading: NotebookReading, opened: OpenedView
 ) -> Ports:
-    session, notebook = reading.session, None
-    if opened.transcript is not None and reading.is_open:
+    session, transcript, pump = reading.session, opened.transcript, opened.pump
+    notebook, run_cell = None, None
+    if transcript is not None and reading.is_open:
         changes, can_run = session.begin_changes(), reading.can_run
-        notebook = notebook_of(session, opened.transcript, changes, can_run=can_run)
-        opened.transcript.undoable = notebook
+        notebook = notebook_of(session, transcript, changes, can_run=can_run)
+        transcript.undoable = notebook
+        # cells run while this one waits, which one in the background does not
+        if can_run and isinstance(pump, KernelPump) and not options.background:
+            run_cell = CellRunner(session.shell, pump, opened.mailbox, notebook, transcript.request).run
     return Ports(
         OutputDetectingExecutor(opened.mailbox, session.shell, opened.view.start_new_output),
         InteractiveKernel(session.shell, opened.code.note),
         notebook,
         session.folder,
         reading.hidden,
-        run_cell=_cell_runner(options, reading, notebook, opened),
+        run_cell=run_cell,
         shown_cells={
             **({} if question.context is None else question.context.shown_cells),
             **options.shown_cells,
@@ -501,18 +504,6 @@ def notebook_of(
     """Return the notebook that is open in the front end of a transcript; ``changes`` takes what is changed in it."""
     page, cell_id = page_of(session.shell), front_end(session.shell).cell_id
     return OpenNotebook(transcript.request, page=page, cell_id=cell_id, changes=changes, can_run=can_run)
-
-
-def _cell_runner(
-    options: CellOptions, reading: NotebookReading, notebook: OpenNotebook | None, opened: OpenedView
-) -> Callable[[str, str], Awaitable[RunResult]] | None:
-    """Return what runs cells while this one waits, None where nothing can: a background cell has ended."""
-    transcript, pump = opened.transcript, opened.pump
-    if options.background or not reading.can_run or notebook is None or transcript is None:
-        return None
-    if not isinstance(pump, KernelPump):
-        return None
-    return CellRunner(reading.session.shell, pump, opened.mailbox, notebook, transcript.request).run
 
 
 def page_of(shell: Any) -> str | None:

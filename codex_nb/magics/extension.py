@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack
 from copy import copy
 from functools import partial, reduce
 from itertools import islice
@@ -514,55 +515,47 @@ def _as_call(match: re.Match[str]) -> str:
 _LOADED = "_codex_nb_loaded"
 
 
-class _Loaded:
-    """What one load put into a shell."""
-
-    def __init__(self, shell: InteractiveShell) -> None:
-        from codex_nb.host.notebook import OutputRecorder
-
-        self._shell = shell
-        self.recorder = OutputRecorder(shell)
-        self.magics = CodexMagics(shell, self.recorder)
-        self._matcher = CodexMatcher(shell, lambda: self.magics.session).matcher()
-
-    def enter(self) -> None:
-        """Put everything in place."""
-        self._shell.register_magics(self.magics)
-        self._shell.Completer.custom_matchers.append(self._matcher)
-        self._shell.input_transformers_cleanup.append(keep_question_marks)
-        self.recorder.start()
-        self._shell.events.register("post_run_cell", self.magics.after_cell)
-
-    def leave(self) -> None:
-        """Remove everything."""
-        self._shell.events.unregister("post_run_cell", self.magics.after_cell)
-        self.recorder.stop()
-        self._shell.Completer.custom_matchers.remove(self._matcher)
-        self._shell.input_transformers_cleanup.remove(keep_question_marks)
-        cast("list[Any]", self._shell.configurables).remove(self.magics)
-        for kind in ("line", "cell"):
-            self._shell.magics_manager.magics[kind].pop("codex", None)
-        self._shell.magics_manager.registry.pop(type(self.magics).__name__, None)
-        self.magics.close()
-
-
 def load(shell: InteractiveShell) -> None:
     """Register the magics with a shell; loading twice changes nothing."""
-    if getattr(shell, _LOADED, None) is None:
-        loaded = _Loaded(shell)
-        loaded.enter()
-        setattr(shell, _LOADED, loaded)
+    if getattr(shell, _LOADED, None) is not None:
+        return
+    from codex_nb.host.notebook import OutputRecorder
+
+    recorder = OutputRecorder(shell)
+    magics = CodexMagics(shell, recorder)
+    matcher = CodexMatcher(shell, lambda: magics.session).matcher()
+    with ExitStack() as leaving:
+        leaving.callback(magics.close)
+        shell.register_magics(magics)
+        leaving.callback(_unregister, shell, magics)
+        shell.Completer.custom_matchers.append(matcher)
+        leaving.callback(shell.Completer.custom_matchers.remove, matcher)
+        shell.input_transformers_cleanup.append(keep_question_marks)
+        leaving.callback(shell.input_transformers_cleanup.remove, keep_question_marks)
+        recorder.start()
+        leaving.callback(recorder.stop)
+        shell.events.register("post_run_cell", magics.after_cell)
+        leaving.callback(shell.events.unregister, "post_run_cell", magics.after_cell)
+        setattr(shell, _LOADED, (magics, leaving.pop_all()))
+
+
+def _unregister(shell: InteractiveShell, magics: CodexMagics) -> None:
+    """Remove what ``register_magics`` has put in place: IPython has no function for it."""
+    cast("list[Any]", shell.configurables).remove(magics)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("codex", None)
+    shell.magics_manager.registry.pop(type(magics).__name__, None)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Remove what :func:`load` put into the shell."""
-    loaded: _Loaded | None = getattr(shell, _LOADED, None)
+    loaded: tuple[CodexMagics, ExitStack] | None = getattr(shell, _LOADED, None)
     if loaded is not None:
         delattr(shell, _LOADED)
-        loaded.leave()
+        loaded[1].close()
 
 
 def loaded_session(shell: InteractiveShell) -> ShellSession | None:
     """Return the session of the shell's extension, None where it is not loaded."""
-    loaded: _Loaded | None = getattr(shell, _LOADED, None)
-    return loaded.magics.session if loaded is not None else None
+    loaded: tuple[CodexMagics, ExitStack] | None = getattr(shell, _LOADED, None)
+    return loaded[0].session if loaded is not None else None
