@@ -138,7 +138,7 @@ class OutputRecorder:
             info.cell_id,
             self._request_id(),
             self._shell.displayhook.prompt_count,
-            _cell_tags(self._kernel),
+            _tags_in(current_request(self._kernel).get("metadata")),
             _identities(self._shell.user_ns),
         )
         if execution.run().cell.is_skipped:
@@ -265,12 +265,8 @@ class OutputRecorder:
         return str(current_request(self._kernel).get("header", {}).get("msg_id", ""))
 
 
-def _cell_tags(kernel: Any) -> frozenset[str]:
-    """Return the tags of the running cell: JupyterLab and Notebook send a cell's metadata with its code."""
-    return _tags_in(current_request(kernel).get("metadata"))
-
-
 def _tags_in(metadata: Any) -> frozenset[str]:
+    """Return the tags in a cell's metadata, which JupyterLab and Notebook send with the code of a cell that runs."""
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
     return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
 
@@ -317,7 +313,6 @@ def read_notebook(
     recorder: OutputRecorder | None,
     environ: Mapping[str, str],
     *,
-    timeout: float = ASK_TIMEOUT_S,
     whole: Sequence[int] = (),
 ) -> NotebookSnapshot:
     """Return the notebook around the running cell from the best source that answers.
@@ -328,9 +323,8 @@ def read_notebook(
     """
     origin = front_end(shell)
     if document is not None and origin.may_have_widgets:
-        reply = document.ask(
-            "read_document", {"cell_id": origin.cell_id, "limit": OUTPUT_LIMIT, "whole": list(whole)}, timeout
-        )
+        payload = {"cell_id": origin.cell_id, "limit": OUTPUT_LIMIT, "whole": list(whole)}
+        reply = document.ask("read_document", payload, ASK_TIMEOUT_S)
         snapshot = snapshot_of_reply(reply, origin.cell_id, current_source(shell))
         if snapshot is not None:
             return replace(snapshot, cells=_with_all_forms(snapshot.cells, recorder))

@@ -300,47 +300,20 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False)
-class _Stream:
-    """The text of a stream; when it grows too long for ``limit``, its middle is removed."""
+class _Output:
+    """An nbformat output; later messages update a display by its ``display_id``.
 
-    name: str
-    limit: int
-    text: str = ""
-    omitted: int = 0
-
-    @property
-    def size(self) -> int:
-        return len(self.text)
-
-    def add(self, more: str) -> None:
-        self.text += more
-        if len(self.text) > 2 * self.limit:
-            half = self.limit // 2
-            self.omitted += len(self.text) - 2 * half
-            self.text = self.text[:half] + self.text[-half:]
-
-    def output(self) -> dict[str, Any]:
-        text = self.text
-        if self.omitted:
-            half = self.limit // 2
-            text = f"{text[:half]}\n… [{self.omitted:,} characters left out] …\n{text[half:]}"
-        return {"output_type": "stream", "name": self.name, "text": text}
-
-
-@dataclass(eq=False, repr=False)
-class _Display:
-    """A display, result or error; later messages update it by its ``display_id``."""
+    ``omitted`` is the number of characters that a stream which grew too long has lost in its middle.
+    """
 
     content: dict[str, Any]
     display_id: str | None = None
+    omitted: int = 0
     size: int = 0
 
     def __post_init__(self) -> None:
         data = (self.content.get("data") or {}).values()
         self.size = sum(map(_length, data)) + _length(self.content.get("traceback"))
-
-    def output(self) -> dict[str, Any]:
-        return self.content
 
 
 @dataclass(eq=False, repr=False)
@@ -353,7 +326,7 @@ class OutputCollector:
 
     text_limit: int = LONGEST_OUTPUT
     count_limit: int = 500
-    _outputs: list[_Stream | _Display] = field(default_factory=list)
+    _outputs: list[_Output] = field(default_factory=list)
     _clear_next: bool = False
 
     def add(self, kind: str, content: Mapping[str, Any]) -> None:
@@ -366,7 +339,7 @@ class OutputCollector:
             case "stream":
                 self._stream(str(content.get("name", "stdout")), str(content.get("text", "")))
             case _:
-                self._append(_Display(self._output(kind, content), display_id_of(content)))
+                self._append(_Output(self._content(kind, content), display_id_of(content)))
 
     def clear(self, *, wait: bool) -> None:
         """Remove the outputs, at once or (``wait``) when the next one is added."""
@@ -376,7 +349,7 @@ class OutputCollector:
 
     def outputs(self) -> tuple[dict[str, Any], ...]:
         """Return the outputs so far as nbformat dicts."""
-        return tuple(output.output() for output in list(self._outputs))
+        return tuple(map(self._shown, list(self._outputs)))
 
     def size(self) -> int:
         """Return the approximate size in characters."""
@@ -385,16 +358,28 @@ class OutputCollector:
     def has_display(self, content: Mapping[str, Any]) -> bool:
         """Whether an ``update_display_data`` message updates one of these outputs."""
         display_id = display_id_of(content)
-        return any(isinstance(each, _Display) and each.display_id == display_id for each in self._outputs)
+        return display_id is not None and any(each.display_id == display_id for each in self._outputs)
 
     def _stream(self, name: str, text: str) -> None:
         last = self._outputs[-1] if self._outputs and not self._clear_next else None
-        if not isinstance(last, _Stream) or last.name != name:
-            last = _Stream(name, self.text_limit)
+        if last is None or last.content.get("name") != name:
+            last = _Output({"output_type": "stream", "name": name, "text": ""})
             self._append(last)
-        last.add(text)
+        text, half = last.content["text"] + text, self.text_limit // 2
+        if len(text) > 2 * self.text_limit:
+            last.omitted += len(text) - 2 * half
+            text = text[:half] + text[-half:]
+        last.content["text"], last.size = text, len(text)
 
-    def _append(self, output: _Stream | _Display) -> None:
+    def _shown(self, output: _Output) -> dict[str, Any]:
+        if output.content["output_type"] != "stream":
+            return output.content
+        text, half = output.content["text"], self.text_limit // 2
+        if output.omitted:
+            text = f"{text[:half]}\n… [{output.omitted:,} characters left out] …\n{text[half:]}"
+        return {**output.content, "text": text}
+
+    def _append(self, output: _Output) -> None:
         if self._clear_next:
             self.clear(wait=False)
         self._outputs.append(output)
@@ -404,10 +389,10 @@ class OutputCollector:
     def _update(self, content: Mapping[str, Any]) -> None:
         display_id = display_id_of(content)
         for index, output in enumerate(self._outputs):
-            if isinstance(output, _Display) and display_id is not None and output.display_id == display_id:
-                self._outputs[index] = _Display({**output.content, **self._bundle(content)}, display_id)
+            if display_id is not None and output.display_id == display_id:
+                self._outputs[index] = _Output({**output.content, **self._bundle(content)}, display_id)
 
-    def _output(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _content(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         if kind == "error":
             keys = ("ename", "evalue", "traceback")
             return {"output_type": "error", **{key: content.get(key) for key in keys}}
@@ -418,15 +403,15 @@ class OutputCollector:
 
     def _bundle(self, content: Mapping[str, Any]) -> dict[str, Any]:
         data = content.get("data") or {}
-        kept = {mime: value for mime, value in data.items() if self._fits(mime, value)}
-        if data and not kept:
-            kept = {
-                "text/plain": str(data.get("text/plain", "[output too large to store]"))[: self.text_limit]
-            }
-        return {"data": kept, "metadata": content.get("metadata") or {}}
-
-    def _fits(self, mime: str, value: Any) -> bool:
-        return _length(value) <= (_IMAGE_LIMIT if mime.startswith("image/") else self.text_limit)
+        fitting = {
+            mime: value
+            for mime, value in data.items()
+            if _length(value) <= (_IMAGE_LIMIT if mime.startswith("image/") else self.text_limit)
+        }
+        if data and not fitting:
+            text = str(data.get("text/plain", "[output too large to store]"))
+            fitting = {"text/plain": text[: self.text_limit]}
+        return {"data": fitting, "metadata": content.get("metadata") or {}}
 
 
 def display_id_of(content: Mapping[str, Any]) -> str | None:

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from concurrent.futures import Future
 
-    from codex_nb.host.shell_channel import Pump, ShellChannel
+    from codex_nb.host.shell_channel import Pump
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.assistant import Hint, Preview
@@ -408,31 +408,35 @@ def _answer_in_background(
 
 def _retry_action(session: ShellSession, options: CellOptions, profile: Profile) -> RetryAction | None:
     """Return what asks again below an answer that ended early, in the cell that runs now."""
-    channel = get_shell_channel(session.shell)
-    if channel is None:
+    ask_later = _asker_below(session)
+    if ask_later is None:
         return None
-    cell = channel.parent()
 
     def on_retry(action: Retry | Continue) -> None:
         once_more = replace(options, fresh=True)
         if isinstance(action, Continue):
             once_more = replace(once_more, prompt=CONTINUE, cell=False)
-
-        _ask_later(session, once_more, profile, channel, cell)
+        ask_later(once_more, profile)
 
     return on_retry
 
 
-def _ask_later(
-    session: ShellSession, options: CellOptions, profile: Profile, channel: ShellChannel, cell: Any
-) -> None:
-    """Ask as soon as the kernel is idle, with the answer below a cell that has ended."""
-    later = replace(options, background=True)
+def _asker_below(session: ShellSession) -> Callable[[CellOptions, Profile], None] | None:
+    """Return what asks, as soon as the kernel is idle, below the cell that runs now; None where nothing can."""
+    channel = get_shell_channel(session.shell)
+    if channel is None:
+        return None
+    cell = channel.parent()
 
-    def ask() -> None:
-        _answer_in_background(session, later, profile, make_question(session, later, profile))
+    def ask_later(options: CellOptions, profile: Profile) -> None:
+        options = replace(options, background=True)
 
-    channel.run_when_idle(partial(channel.run_for, cell, ask))
+        def ask() -> None:
+            _answer_in_background(session, options, profile, make_question(session, options, profile))
+
+        channel.run_when_idle(partial(channel.run_for, cell, ask))
+
+    return ask_later
 
 
 def _turn(
@@ -640,21 +644,19 @@ def offer_help(session: ShellSession, result: Any) -> None:
         failed.cell
     ):
         return
-    end, channel = front_end(session.shell), get_shell_channel(session.shell)
+    end, ask_later = front_end(session.shell), _asker_below(session)
     if not end.allows_input or session.config.display not in {"auto", "widget"}:
         return
-    if channel is None or not end.may_have_widgets:
+    if ask_later is None or not end.may_have_widgets:
         sys.stdout.write(f"{ERROR_HELP}\n")
         return
     from codex_nb.ui.transcript import ErrorButtons
 
-    cell = channel.parent()
-
     def on_action(action: Action) -> None:
-        fixes = isinstance(action, Fix)
         plain = CellOptions()
+        fixes = isinstance(action, Fix)
         options = fix_options(plain, failed) if fixes else explain_options(plain, lambda _: failed)
-        _ask_later(session, options, session.profile(), channel, cell)
+        ask_later(options, session.profile())
 
     ErrorButtons(on_action).show()
 

@@ -208,7 +208,8 @@ class NotebookNames:
             with os.scandir(folder) as entries:
                 fitting = (each for each in islice(entries, MOST_ENTRIES) if each.name.startswith(begin))
                 shown = sorted(
-                    (each for each in fitting if _is_shown(each, begin)), key=lambda entry: entry.name
+                    (each for each in fitting if begin.startswith(".") or not each.name.startswith(".")),
+                    key=lambda entry: entry.name,
                 )
         except (OSError, RuntimeError, ValueError):  # no folder, no such home, no file name
             return
@@ -230,10 +231,6 @@ def _kind_of(name: str, value: object, *, is_described: bool = True) -> tuple[st
 
     line = describe(name, value, Detail.LINE).text.partition("\n")[0]
     return kind, line.removeprefix(f"{name}: ")
-
-
-def _is_shown(entry: os.DirEntry[str], begin: str) -> bool:
-    return begin.startswith(".") or not entry.name.startswith(".")
 
 
 def _names_in(owner: object) -> Mapping[str, Any]:

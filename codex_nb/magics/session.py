@@ -637,16 +637,13 @@ def explained_run(snapshot: NotebookSnapshot | None, runs: Iterable[Run]) -> Run
     cell = next((each for each in reversed(snapshot.cells[: snapshot.current]) if _has_code(each)), None)
     if cell is None:
         return None
-    ran = [run for run in asked_about if _is_same(run.cell, cell)]
+    source, ids = cell.source.strip(), {None, cell.cell_id}
+    ran = [run for run in asked_about if run.cell.source.strip() == source and run.cell.cell_id in ids]
     return Run(cell, error=ran[-1].error if ran else "")
 
 
 def _has_code(cell: Cell) -> bool:
     return cell.kind == "code" and bool(cell.source.strip()) and not is_question(cell)
-
-
-def _is_same(run: Cell, cell: Cell) -> bool:
-    return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}
 
 
 def fix_options(options: CellOptions, failed: Run, *, below: bool = False) -> CellOptions:
