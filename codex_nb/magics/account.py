@@ -86,11 +86,6 @@ class LoginPrompt:
     in_full: bool
     reserve_output: Callable[[], OutputArea | None] = lambda: None
 
-    @property
-    def is_available(self) -> bool:
-        """Whether the user can sign in at all."""
-        return self.has_widgets or self.has_user
-
     async def log_in(self, main: Mailbox, method: LoginMethod, reason: str = "") -> SignedIn | None:
         """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine.
 
@@ -196,7 +191,7 @@ def login_prompt(session: ShellSession, profile: Profile, end: FrontEnd | None =
 def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None:
     """Sign in because the user asked for it; raises LoginFailed."""
     prompt = login_prompt(session, session.profile(name))
-    if not prompt.is_available:
+    if not (prompt.has_widgets or prompt.has_user):
         raise LoginFailed(
             "Nobody can be asked to sign in here.",
             reason="unsupported",

@@ -187,8 +187,7 @@ class PersistentView:
     def failure(self) -> CodexError:
         """Return what the turn has failed with, and has shown."""
         finished = self._finished
-        failure = finished.failure if finished is not None else None
-        error = failure or CodexError((finished and finished.error) or NO_REASON)
+        error = (finished and finished.failure) or CodexError((finished and finished.error) or NO_REASON)
         error.is_shown = True
         return error
 
@@ -669,7 +668,7 @@ def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
         from codex_nb.magics.account import login_prompt
 
         prompt, reason = login_prompt(session, profile), str(error)
-        if not needs_sign_in(error) or not prompt.is_available:
+        if not needs_sign_in(error):
             raise
         if session.wait_with(lambda main: prompt.log_in(main, "device", reason)) is None:
             raise

@@ -102,7 +102,7 @@ class NotebookNames:
             "variable": self._variables,
             "cell": lambda _: self._cells(),
             "file": self._files,
-            "effort": lambda _: (Candidate(each, "effort") for each in self._efforts()),
+            "effort": lambda _: self._efforts(),
             "approval": lambda _: (Candidate(each, "policy", APPROVAL_HELP[each]) for each in APPROVALS),
             "prompt": lambda _: self._prompts(),
             "skill": lambda _: self._skills(),
@@ -117,13 +117,11 @@ class NotebookNames:
 
     def _models(self) -> Iterable[Candidate]:
         found = self._session().profile().backend.cached_models()
-        return sorted(
-            (Candidate(model.slug, "model", model.display_name) for model in found),
-            key=lambda each: each.text,
-        )
+        return sorted(Candidate(model.slug, "model", model.display_name) for model in found)
 
-    def _efforts(self) -> Iterable[str]:
-        return self._session().profile().backend.efforts(self._session().config.model)
+    def _efforts(self) -> Iterable[Candidate]:
+        session = self._session()
+        return [Candidate(each, "effort") for each in session.profile().backend.efforts(session.config.model)]
 
     def _threads(self) -> list[Candidate]:
         found = self._session().profile().assistant.threads.questions()
