@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import types
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from codex_nb.host.interrupts import deferring_interrupts, ending_forked_childre
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-    from typing import Self
 
     from codex_nb.host.engine import Mailbox
 
@@ -203,7 +202,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-class Pump(ABC):
+class Pump(contextlib.AbstractContextManager["Pump"]):
     """Waits on the main thread and meanwhile serves what can be served."""
 
     @abstractmethod
@@ -213,9 +212,6 @@ class Pump(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop serving; messages that the pump deferred go to the kernel."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

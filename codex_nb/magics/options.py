@@ -20,7 +20,15 @@ from traitlets.config import Configurable
 
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import AGENT_CONFIGS, EFFORTS, SIMILAR, TRANSPORTS, ApprovalPolicy
-from codex_nb.tools.introspection import class_attribute, class_vars, find, instance_vars, module_of, vars_of
+from codex_nb.tools.introspection import (
+    class_attribute,
+    class_vars,
+    find,
+    instance_vars,
+    module_of,
+    qualified_name,
+    vars_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -492,7 +500,7 @@ class Annotation:
     def _made(self, generic: Any, arguments: Any) -> Any:
         kind = type(generic)
         if not (issubclass(kind, type) or module_of(kind) in _TYPING_MODULES):
-            raise self._refused(f"{kind.__name__} is not a type with parameters")
+            raise self._refused(f"{qualified_name(kind)} is not a type with parameters")
         try:
             return generic[arguments]
         except TypeError as error:

@@ -483,7 +483,7 @@ def config(session: ShellSession, name: str) -> None:
     own = [
         (key, str(chosen), f"%config CodexMagics.{key}")
         for key, trait in SessionConfig.class_own_traits(config=True).items()
-        if (chosen := getattr(session.config, key)) != trait.default()
+        if (chosen := getattr(session.config, key)) != trait.default() and not (name and key == "profile")
     ]
     rows = {row[0]: row for row in (*settings_table(settings), *own)}.values()  # what is set here wins
     heads = ("setting", "value", "where it comes from")
