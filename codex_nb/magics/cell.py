@@ -81,6 +81,9 @@ if TYPE_CHECKING:
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
 
+    RetryAction = Callable[[Retry | Continue], None]
+    Ask = Callable[[str], str]
+
 
 _OTHER_THREAD = (
     "Nobody could approve this call, so it was declined: approvals are typed in the running cell, on the main thread. "
@@ -113,10 +116,6 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
 
     return ask
 
-
-if TYPE_CHECKING:
-    RetryAction = Callable[[Retry | Continue], None]
-    Ask = Callable[[str], str]
 
 T = TypeVar("T")
 

@@ -273,7 +273,7 @@ class CodexMatcher:
                 fitting = (each for each in candidates if each.text.startswith(fragment))
                 found = {each.text: each for each in fitting if _is_visible(each.text)}
             except CodexError:  # the next question tells of a config.toml that cannot be read, not Tab
-                fragment, found = NOTHING[0], {}
+                fragment, found = "", {}
             return SimpleMatcherResult(
                 completions=[SimpleCompletion(text=each.text, type=each.type) for each in found.values()],
                 suppress=bool(found),

@@ -69,8 +69,6 @@ if TYPE_CHECKING:
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import StatusLine
 
-
-if TYPE_CHECKING:
     # opens the profile of that name, with settings that override config.toml, a token provider and the notebook's
     # folder; raises ConfigError
     OpenProfile = Callable[[str | None, Mapping[str, Any], str | None, Path | None], Profile]
