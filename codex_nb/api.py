@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from codex_nb.config.settings import OPTIONS, Environment, approval_policy
 from codex_nb.errors import CodexError, ConfigError
-from codex_nb.host.cell import TurnInterrupted, run_async, run_background_calls, run_turn_in_cell
+from codex_nb.host.cell import BlockingTurn, TurnInterrupted, run_async, run_background_calls
 from codex_nb.host.engine import Mailbox, engine, refuse_inside_turn
 from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.host.shell import current_request, front_end, in_forked_child
@@ -236,7 +236,8 @@ def _ask(session: ShellSession, prompt: str, options: Mapping[str, Any]) -> Answ
             functools.partial(run_background_calls, session.shell) if request.thread else lambda: None
         )
         try:
-            answer = run_turn_in_cell(session.engine, turn, view, mailbox, pump, serve_others)
+            blocking = BlockingTurn(session.engine, view, mailbox, pump.once, while_waiting=serve_others)
+            answer = blocking.run(turn)
         except TurnInterrupted as interrupt:
             interrupt.args = ("Interrupted. The error's .answer is the partial answer.",)
             raise

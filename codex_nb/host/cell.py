@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from codex_nb.host.engine import Engine, Mailbox
-    from codex_nb.host.shell_channel import Pump
     from codex_nb.session.events import TurnState
 
 
@@ -65,25 +64,8 @@ class TurnInterrupted(Interrupted):
         self.answer = answer
 
 
-def run_turn_in_cell(
-    engine: Engine,
-    events: AsyncIterator[TurnEvent],
-    view: TurnView,
-    mailbox: Mailbox,
-    pump: Pump,
-    while_waiting: Callable[[], None] = lambda: None,
-) -> Answer:
-    """Run a turn on the engine and show it, until its :class:`TurnFinished`; return that event's answer.
-
-    A stop request ends the turn and returns the partial answer, so the cell ends as usual. An interrupt of the kernel
-    ends it too and raises :class:`TurnInterrupted`, a KeyboardInterrupt. What the turn itself raises is raised here.
-    The view is closed in any case; the caller closes mailbox and pump.
-    """
-    return BlockingTurn(engine, view, mailbox, pump.once, while_waiting=while_waiting).run(events)
-
-
 class BlockingTurn:
-    """Runs one turn and shows it on the calling thread.
+    """Runs one turn on the engine and shows it on the calling thread.
 
     ``wait`` serves messages for at most the given seconds; ``while_waiting`` is called now and then until the turn has
     begun, for what it may be waiting for.
@@ -116,7 +98,12 @@ class BlockingTurn:
         self._deadline: float | None = None
 
     def run(self, events: AsyncIterator[TurnEvent]) -> Answer:
-        """Start the turn, show it to its end and return the answer; an interrupt before it starts nothing."""
+        """Start the turn, show it until its :class:`TurnFinished` and return that event's answer.
+
+        A stop request ends the turn and returns the partial answer, so the cell ends as usual. An interrupt of the
+        kernel ends it too and raises :class:`TurnInterrupted`, a KeyboardInterrupt; one before it starts nothing. What
+        the turn itself raises is raised here. The view is closed in any case; the caller closes mailbox and pump.
+        """
         with deferring_interrupts(self._mailbox.wake) as self._interrupts:
             try:
                 if not (self._interrupts.pending or self._mailbox.stop_requested):
@@ -252,10 +239,15 @@ async def run_async(
         while not is_last:
             is_last = turn.ended
             for item in mailbox.drain():
-                if isinstance(item, MainThreadCall):
-                    _run(item, turn)
-                else:
+                if not isinstance(item, MainThreadCall):
                     yield item
+                    continue
+                try:
+                    item.run()
+                except KeyboardInterrupt as interrupt:
+                    turn.cancel()
+                    item.abort(interrupt)
+                    raise
             if not turn.ended:  # an end between the two checks has no wake-up of its own
                 await awake.wait()
                 awake.clear()
@@ -264,15 +256,6 @@ async def run_async(
         turn.cancel()
     if turn.error is not None:
         raise turn.error
-
-
-def _run(call: MainThreadCall, turn: TurnRunner) -> None:
-    try:
-        call.run()
-    except KeyboardInterrupt as interrupt:
-        turn.cancel()
-        call.abort(interrupt)
-        raise
 
 
 def run_in_background(
@@ -322,7 +305,7 @@ def _run_waiting(*_: object) -> None:
 def _main_thread_caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCall], None]:
     """Return a function that schedules a call on the main thread without waiting for it."""
     channel = get_shell_channel(shell)
-    run_for = functools.partial(channel.run_for, channel.parent()) if channel is not None else _call
+    cell = None if channel is None else channel.parent()
 
     def call_on_main_thread(call: MainThreadCall) -> None:
         def run() -> None:
@@ -332,17 +315,14 @@ def _main_thread_caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCal
                 mailbox.request_stop()
                 call.abort(interrupt)
 
-        _waiting.append(functools.partial(run_for, run))
-        if channel is not None:
-            channel.run_when_idle(_run_waiting)
-        else:
+        if channel is None or cell is None:
+            _waiting.append(run)
             _run_between_cells(shell.events)
+        else:
+            _waiting.append(functools.partial(channel.run_for, cell, run))
+            channel.run_when_idle(_run_waiting)
 
     return call_on_main_thread
-
-
-def _call(function: Callable[[], None]) -> None:
-    function()
 
 
 def _run_between_cells(events: Any) -> None:

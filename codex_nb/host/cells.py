@@ -6,22 +6,21 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
 from codex_nb.host.interrupts import interruptible, is_interrupted, uninterruptible
 from codex_nb.host.notebook import OUTPUT_LIMIT, snapshot_of_reply
-from codex_nb.host.shell import OutputCollector, at_reply, error_line, listening, reentrant_loop, replaced
+from codex_nb.host.shell import OUTER_STATUS, at_reply, collecting, kept, reentrant_loop, replaced, run_result
 from codex_nb.tools.cells import title_of
-from codex_nb.tools.describe import RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
     from codex_nb.host.shell_channel import KernelPump
-    from codex_nb.tools.describe import NewCell
+    from codex_nb.tools.describe import NewCell, RunResult
     from codex_nb.tools.nbmodel import NotebookSnapshot
 
 Message = dict[str, Any]
@@ -297,33 +296,32 @@ class CellRunner:
 
     def _answer(self, identities: Any, request: dict[str, Any]) -> RunResult:
         """Run the request's code as the cell it belongs to."""
-        shell, collector, results = self._shell, OutputCollector(), list[Any]()
+        shell, results = self._shell, list[Any]()
         request["content"]["stop_on_error"] = (
             False  # an error must not abort the cells that the user has queued
         )
-        request_id, run_cell = request["header"]["msg_id"], shell.run_cell
-
-        def note(kind: str, content: Mapping[str, Any], belongs_to: str) -> None:
-            if belongs_to == request_id:
-                collector.add(kind, content)
+        run_cell = shell.run_cell
 
         def run_interruptibly(*args: Any, **kwargs: Any) -> Any:
             results.append(interruptible(lambda: run_cell(*args, **kwargs)))
             return results[-1]
 
-        with ExitStack() as stack:
-            stack.enter_context(listening(shell.kernel.session, note))
-            stack.enter_context(_kept(shell.kernel, _INPUT))
-            stack.enter_context(_kept(shell, ("_last_traceback_during_displayhook",)))
-            stack.enter_context(reentrant_loop(shell, request["content"]["code"]))
-            stack.enter_context(replaced(shell, "run_cell", run_interruptibly))
-            stack.enter_context(self._counted())
+        with (
+            collecting(shell.kernel.session, request["header"]["msg_id"]) as collector,
+            kept(shell.kernel, _INPUT),
+            kept(shell, OUTER_STATUS),
+            reentrant_loop(shell, request["content"]["code"]),
+            replaced(shell, "run_cell", run_interruptibly),
+            self._counted(),
+        ):
             try:
                 self._pump.answer(identities, request)
             except KeyboardInterrupt:  # before the code began, or after it ended
                 self._pump.refuse(identities, request)
                 raise
-        return _result_of(results, collector)
+        if not results:
+            raise ToolError("the kernel did not run the cell")
+        return run_result(results[-1], collector)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -344,22 +342,3 @@ class CellRunner:
 
     def _skip_counts(self) -> None:
         self._shell.execution_count = max(self._shell.execution_count, self._next_count)
-
-
-def _result_of(results: Sequence[Any], collector: OutputCollector) -> RunResult:
-    if not results:
-        raise ToolError("the kernel did not run the cell")
-    error = results[-1].error_before_exec or results[-1].error_in_exec
-    if isinstance(error, KeyboardInterrupt):
-        raise KeyboardInterrupt from error
-    return RunResult(collector.outputs(), None if error is None else error_line(error))
-
-
-@contextmanager
-def _kept(owner: Any, names: Iterable[str]) -> Iterator[None]:
-    before = {name: getattr(owner, name) for name in names if hasattr(owner, name)}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(owner, name, value)

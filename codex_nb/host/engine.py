@@ -25,7 +25,6 @@ from codex_nb.host.interrupts import ending_forked_children, interruptible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-    from typing import Self
 
     from codex_nb.session.events import TurnEvent
 
@@ -240,7 +239,7 @@ class MainThreadCall:
             self.future.set_exception(error)
 
 
-class Mailbox:
+class Mailbox(contextlib.AbstractContextManager["Mailbox"]):
     """A queue of events and calls from the engine to the cell's thread.
 
     All methods but :meth:`drain` may be called from any thread. It implements the turn's ``MainThread`` port:
@@ -353,12 +352,7 @@ class Mailbox:
                 item.future.cancel()
         self._at_close.close()
 
-    def __enter__(self) -> Self:
-        """Return the mailbox itself."""
-        return self
-
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     def _wake_locked(self) -> None:

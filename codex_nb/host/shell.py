@@ -5,6 +5,7 @@ Outputs are captured by a hook on ``Session.send``, and collected as nbformat di
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -20,8 +21,7 @@ from codex_nb.host.interrupts import interruptible, uninterruptible
 from codex_nb.tools.nbmodel import LONGEST_OUTPUT
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
     from codex_nb.tools.describe import RunResult
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LONGEST_ERROR = 16_000
+OUTER_STATUS = ("_last_traceback_during_displayhook",)  # by which ipykernel fails the cell that runs
 # A widget of an earlier kernel cannot be drawn, and a script would run anew.
 _ACTIVE_TYPES = frozenset({"application/vnd.jupyter.widget-view+json", "application/javascript"})
 
@@ -70,20 +71,19 @@ class InteractiveKernel:
         return result
 
     def _run(self, code: str) -> RunResult:
-        from codex_nb.tools.describe import RunResult  # not to be loaded with the extension
-
         shell = self._shell
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(_preserved_display_history(shell))
-            stack.enter_context(reentrant_loop(shell, code))
-            collector = stack.enter_context(_capturing(shell))
-            # IPython looks for a trailing semicolon in the last cell of its history, which is not this code
-            stack.enter_context(replaced(shell.displayhook, "quiet", lambda: _ends_in_semicolon(shell, code)))
+
+        def is_quiet() -> bool:  # IPython looks for the semicolon in the last cell of its history
+            return bool(shell.displayhook.semicolon_at_end_of_expression(code))
+
+        with (
+            _preserved_display_history(shell),
+            reentrant_loop(shell, code),
+            _capturing(shell) as collector,
+            replaced(shell.displayhook, "quiet", is_quiet),
+        ):
             result = interruptible(lambda: shell.run_cell(code, store_history=False))
-        error = result.error_before_exec or result.error_in_exec
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        return RunResult(collector.outputs(), None if error is None else error_line(error))
+        return run_result(result, collector)
 
     def show(self, outputs: Sequence[Mapping[str, Any]]) -> None:
         """Show nbformat outputs of an earlier run: errors as text, as nothing has failed now, and nothing that acts."""
@@ -111,25 +111,19 @@ class InteractiveKernel:
         async def wait() -> T:
             return await awaitable
 
-        import asyncio
-
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            result: T = self._shell.loop_runner(wait())
-            return result
-        import nest_asyncio2
-
-        from codex_nb.host.shell_channel import release_deferred_messages
-
-        nest_asyncio2.apply(loop)
-        release_deferred_messages(self._shell)
-        completed: T = _runner(self._shell, loop)(wait())
+        with reentrant_loop(self._shell):
+            completed: T = self._shell.loop_runner(wait())
         return completed
 
 
-def _ends_in_semicolon(shell: Any, code: str) -> bool:
-    return bool(shell.displayhook.semicolon_at_end_of_expression(code))
+def run_result(result: Any, collector: OutputCollector) -> RunResult:
+    """Return what IPython's result of a cell and its outputs are; raise KeyboardInterrupt if that has ended it."""
+    from codex_nb.tools.describe import RunResult  # not to be loaded with the extension
+
+    error = result.error_before_exec or result.error_in_exec
+    if isinstance(error, KeyboardInterrupt):
+        raise KeyboardInterrupt from error
+    return RunResult(collector.outputs(), None if error is None else error_line(error))
 
 
 @contextlib.contextmanager
@@ -137,41 +131,33 @@ def _preserved_display_history(shell: Any) -> Iterator[None]:
     """Restore ``_``, ``Out`` and the outer cell's status after the block."""
     hook, namespace, count = shell.displayhook, shell.user_ns, shell.displayhook.prompt_count
     names = ("_", "__", "___", f"_{count}")
-    attributes = {name: getattr(hook, name) for name in names[:3]}
     variables = {name: namespace[name] for name in names if name in namespace}
     history = namespace.get("_oh", {})
     outputs = {count: history[count]} if count in history else {}
-    had_traceback = getattr(shell, "_last_traceback_during_displayhook", None)
-    try:
-        yield
-    finally:
-        for name, value in attributes.items():
-            setattr(hook, name, value)
-        for name in names:
-            namespace.pop(name, None)
-        namespace.update(variables)
-        history.pop(count, None)
-        history.update(outputs)
-        if had_traceback is not None:
-            shell._last_traceback_during_displayhook = had_traceback  # noqa: SLF001 - ipykernel would fail the outer cell
+    with kept(hook, names[:3]), kept(shell, OUTER_STATUS):
+        try:
+            yield
+        finally:
+            for name in names:
+                namespace.pop(name, None)
+            namespace.update(variables)
+            history.pop(count, None)
+            history.update(outputs)
 
 
 @contextlib.contextmanager
-def reentrant_loop(shell: Any, code: str) -> Iterator[None]:
-    """Let code with a top-level await re-enter the kernel's loop, to which the user's async objects belong."""
-    import asyncio
+def reentrant_loop(shell: Any, code: str | None = None) -> Iterator[None]:
+    """Let the shell's runner of coroutines re-enter the kernel's loop, to which the user's async objects belong.
 
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        yield  # no loop runs here: IPython's own runner may start one
-        return
-    if not _has_top_level_await(shell, code):
+    With ``code`` only if that has a top-level await. Where no loop runs, IPython's own runner may start one.
+    """
+    from codex_nb.host.shell_channel import release_deferred_messages, running_loop
+
+    loop = running_loop()
+    if loop is None or not (code is None or _has_top_level_await(shell, code)):
         yield
         return
     import nest_asyncio2
-
-    from codex_nb.host.shell_channel import release_deferred_messages
 
     nest_asyncio2.apply(loop)
     release_deferred_messages(shell)
@@ -191,8 +177,6 @@ def _has_top_level_await(shell: Any, code: str) -> bool:
 
 
 def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    import asyncio
-
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         task = loop.create_task(coroutine)
         try:
@@ -202,16 +186,12 @@ def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[
             task.cancel()
             with (
                 contextlib.suppress(asyncio.CancelledError),
-                replaced(shell, "_showtraceback", _no_traceback),
+                replaced(shell, "_showtraceback", lambda *_: None),
             ):
                 loop.run_until_complete(task)
             raise
 
     return run
-
-
-def _no_traceback(*_: object) -> None:
-    """Show no traceback."""
 
 
 class FrontEnd(NamedTuple):
@@ -320,47 +300,20 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False)
-class _Stream:
-    """The text of a stream; when it grows too long for ``limit``, its middle is removed."""
+class _Output:
+    """An nbformat output; later messages update a display by its ``display_id``.
 
-    name: str
-    limit: int
-    text: str = ""
-    omitted: int = 0
-
-    @property
-    def size(self) -> int:
-        return len(self.text)
-
-    def add(self, more: str) -> None:
-        self.text += more
-        if len(self.text) > 2 * self.limit:
-            half = self.limit // 2
-            self.omitted += len(self.text) - 2 * half
-            self.text = self.text[:half] + self.text[-half:]
-
-    def output(self) -> dict[str, Any]:
-        text = self.text
-        if self.omitted:
-            half = self.limit // 2
-            text = f"{text[:half]}\n… [{self.omitted:,} characters left out] …\n{text[half:]}"
-        return {"output_type": "stream", "name": self.name, "text": text}
-
-
-@dataclass(eq=False, repr=False)
-class _Display:
-    """A display, result or error; later messages update it by its ``display_id``."""
+    ``omitted`` is the number of characters that a stream which grew too long has lost in its middle.
+    """
 
     content: dict[str, Any]
     display_id: str | None = None
+    omitted: int = 0
     size: int = 0
 
     def __post_init__(self) -> None:
         data = (self.content.get("data") or {}).values()
         self.size = sum(map(_length, data)) + _length(self.content.get("traceback"))
-
-    def output(self) -> dict[str, Any]:
-        return self.content
 
 
 @dataclass(eq=False, repr=False)
@@ -373,7 +326,7 @@ class OutputCollector:
 
     text_limit: int = LONGEST_OUTPUT
     count_limit: int = 500
-    _outputs: list[_Stream | _Display] = field(default_factory=list)
+    _outputs: list[_Output] = field(default_factory=list)
     _clear_next: bool = False
 
     def add(self, kind: str, content: Mapping[str, Any]) -> None:
@@ -386,7 +339,7 @@ class OutputCollector:
             case "stream":
                 self._stream(str(content.get("name", "stdout")), str(content.get("text", "")))
             case _:
-                self._append(_Display(self._output(kind, content), display_id_of(content)))
+                self._append(_Output(self._content(kind, content), display_id_of(content)))
 
     def clear(self, *, wait: bool) -> None:
         """Remove the outputs, at once or (``wait``) when the next one is added."""
@@ -396,7 +349,7 @@ class OutputCollector:
 
     def outputs(self) -> tuple[dict[str, Any], ...]:
         """Return the outputs so far as nbformat dicts."""
-        return tuple(output.output() for output in list(self._outputs))
+        return tuple(map(self._shown, list(self._outputs)))
 
     def size(self) -> int:
         """Return the approximate size in characters."""
@@ -405,16 +358,28 @@ class OutputCollector:
     def has_display(self, content: Mapping[str, Any]) -> bool:
         """Whether an ``update_display_data`` message updates one of these outputs."""
         display_id = display_id_of(content)
-        return any(isinstance(each, _Display) and each.display_id == display_id for each in self._outputs)
+        return display_id is not None and any(each.display_id == display_id for each in self._outputs)
 
     def _stream(self, name: str, text: str) -> None:
         last = self._outputs[-1] if self._outputs and not self._clear_next else None
-        if not isinstance(last, _Stream) or last.name != name:
-            last = _Stream(name, self.text_limit)
+        if last is None or last.content.get("name") != name:
+            last = _Output({"output_type": "stream", "name": name, "text": ""})
             self._append(last)
-        last.add(text)
+        text, half = last.content["text"] + text, self.text_limit // 2
+        if len(text) > 2 * self.text_limit:
+            last.omitted += len(text) - 2 * half
+            text = text[:half] + text[-half:]
+        last.content["text"], last.size = text, len(text)
 
-    def _append(self, output: _Stream | _Display) -> None:
+    def _shown(self, output: _Output) -> dict[str, Any]:
+        if output.content["output_type"] != "stream":
+            return output.content
+        text, half = output.content["text"], self.text_limit // 2
+        if output.omitted:
+            text = f"{text[:half]}\n… [{output.omitted:,} characters left out] …\n{text[half:]}"
+        return {**output.content, "text": text}
+
+    def _append(self, output: _Output) -> None:
         if self._clear_next:
             self.clear(wait=False)
         self._outputs.append(output)
@@ -424,10 +389,10 @@ class OutputCollector:
     def _update(self, content: Mapping[str, Any]) -> None:
         display_id = display_id_of(content)
         for index, output in enumerate(self._outputs):
-            if isinstance(output, _Display) and display_id is not None and output.display_id == display_id:
-                self._outputs[index] = _Display({**output.content, **self._bundle(content)}, display_id)
+            if display_id is not None and output.display_id == display_id:
+                self._outputs[index] = _Output({**output.content, **self._bundle(content)}, display_id)
 
-    def _output(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _content(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         if kind == "error":
             keys = ("ename", "evalue", "traceback")
             return {"output_type": "error", **{key: content.get(key) for key in keys}}
@@ -438,15 +403,15 @@ class OutputCollector:
 
     def _bundle(self, content: Mapping[str, Any]) -> dict[str, Any]:
         data = content.get("data") or {}
-        kept = {mime: value for mime, value in data.items() if self._fits(mime, value)}
-        if data and not kept:
-            kept = {
-                "text/plain": str(data.get("text/plain", "[output too large to store]"))[: self.text_limit]
-            }
-        return {"data": kept, "metadata": content.get("metadata") or {}}
-
-    def _fits(self, mime: str, value: Any) -> bool:
-        return _length(value) <= (_IMAGE_LIMIT if mime.startswith("image/") else self.text_limit)
+        fitting = {
+            mime: value
+            for mime, value in data.items()
+            if _length(value) <= (_IMAGE_LIMIT if mime.startswith("image/") else self.text_limit)
+        }
+        if data and not fitting:
+            text = str(data.get("text/plain", "[output too large to store]"))
+            fitting = {"text/plain": text[: self.text_limit]}
+        return {"data": fitting, "metadata": content.get("metadata") or {}}
 
 
 def display_id_of(content: Mapping[str, Any]) -> str | None:
@@ -503,17 +468,23 @@ class _IopubHook:
 
 
 @contextlib.contextmanager
-def listening(session: Any, listener: Listener) -> Iterator[None]:
-    """Call ``listener`` (message type, content, id of the request) for every output inside the block."""
-    add_listener(session, listener)
+def collecting(session: Any, request: str) -> Iterator[OutputCollector]:
+    """Collect the outputs that belong to a request inside the block."""
+    collector = OutputCollector()
+
+    def note(kind: str, content: Mapping[str, Any], belongs_to: str) -> None:
+        if belongs_to == request:
+            collector.add(kind, content)
+
+    add_listener(session, note)
     try:
-        yield
+        yield collector
     finally:
-        remove_listener(session, listener)
+        remove_listener(session, note)
 
 
 def add_listener(session: Any, listener: Listener) -> None:
-    """Call ``listener`` for every output from now on."""
+    """Call ``listener`` (message type, content, id of the request) for every output from now on."""
     hook = getattr(session, _HOOK_ATTRIBUTE, None)
     if hook is None:
         hook = _IopubHook(session, session.send)
@@ -548,50 +519,28 @@ def _capturing(shell: Any) -> Iterator[OutputCollector]:
 
     ``clear_output`` affects only what the block has shown: the answer that asked for the code stays.
     """
-    collector = OutputCollector()
-    with contextlib.ExitStack() as stack:
-        kernel = getattr(shell, "kernel", None)
-        if kernel is None:
-            stack.enter_context(_capture_locally(shell, collector))
-        else:
-            stack.enter_context(_capture_in_kernel(kernel, collector))
-            stack.enter_context(_collect_captured_outputs(shell, collector))
-        stack.enter_context(replaced(shell.display_pub, "clear_output", _clearer(collector)))
-        yield collector
-
-
-def _clearer(collector: OutputCollector) -> Callable[..., None]:
     from codex_nb.host.shell_channel import flush_streams
 
-    def clear_output(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
-        flush_streams()
-        collector.clear(wait=wait)
+    kernel = getattr(shell, "kernel", None)
+    with _capture_locally(shell) if kernel is None else _capture_in_kernel(shell, kernel) as collector:
 
-    return clear_output
+        def clear_output(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
+            flush_streams()
+            collector.clear(wait=wait)
+
+        with replaced(shell.display_pub, "clear_output", clear_output):
+            yield collector
 
 
 @contextlib.contextmanager
-def _capture_in_kernel(kernel: Any, collector: OutputCollector) -> Iterator[None]:
+def _capture_in_kernel(shell: Any, kernel: Any) -> Iterator[OutputCollector]:
+    """Collect messages, and what an outer capture (``%%capture``) keeps from becoming one."""
     from codex_nb.host.shell_channel import flush_streams
-
-    request = (kernel.get_parent("shell") or {}).get("header", {}).get("msg_id", "")
-
-    def note(kind: str, content: Mapping[str, Any], belongs_to: str) -> None:
-        if belongs_to == request:
-            collector.add(kind, content)
 
     flush_streams()
-    with listening(kernel.session, note):
-        try:
-            yield
-        finally:
-            flush_streams()
-
-
-@contextlib.contextmanager
-def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterator[None]:
-    """Collect what an outer capture (``%%capture``) keeps from becoming a message."""
-    with contextlib.ExitStack() as stack:
+    request = str((current_request(kernel).get("header") or {}).get("msg_id", ""))
+    with collecting(kernel.session, request) as collector, contextlib.ExitStack() as stack:
+        stack.callback(flush_streams)
         for name, redirect in (
             ("stdout", contextlib.redirect_stdout),
             ("stderr", contextlib.redirect_stderr),
@@ -602,15 +551,16 @@ def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterato
         captured = shell.display_pub.outputs if _displays_are_captured(shell) else []
         before = len(captured)
         try:
-            yield
+            yield collector
         finally:
             for content in captured[before:]:
                 collector.add("update_display_data" if content.get("update") else "display_data", content)
 
 
 @contextlib.contextmanager
-def _capture_locally(shell: Any, collector: OutputCollector) -> Iterator[None]:
+def _capture_locally(shell: Any) -> Iterator[OutputCollector]:
     """Collect what is written, displayed and raised without a kernel."""
+    collector = OutputCollector()
     stdout, stderr = _tee(sys.stdout, "stdout", collector), _tee(sys.stderr, "stderr", collector)
     show_traceback, publish = shell._showtraceback, shell.display_pub.publish  # noqa: SLF001 - IPython's hook for it
 
@@ -633,7 +583,7 @@ def _capture_locally(shell: Any, collector: OutputCollector) -> Iterator[None]:
         replaced(shell, "_showtraceback", note_traceback),
         replaced(shell.display_pub, "publish", note_display),
     ):
-        yield
+        yield collector
 
 
 class _Tee:
@@ -663,6 +613,17 @@ class _Tee:
 
 def _tee(stream: TextIO | _Tee | None, name: str, collector: OutputCollector) -> _Tee:
     return _Tee(stream, lambda text: collector.add("stream", {"name": name, "text": text}))
+
+
+@contextlib.contextmanager
+def kept(owner: Any, names: Iterable[str]) -> Iterator[None]:
+    """Give attributes of ``owner`` the values again that they had before the block."""
+    before = {name: getattr(owner, name) for name in names if hasattr(owner, name)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
 
 
 @contextlib.contextmanager

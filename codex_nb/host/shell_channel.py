@@ -12,7 +12,8 @@ import selectors
 import sys
 import threading
 import time
-from abc import ABC, abstractmethod
+import types
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,11 @@ from codex_nb.host.interrupts import deferring_interrupts, ending_forked_childre
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-    from typing import Self
 
     from codex_nb.host.engine import Mailbox
 
-WIDGET_MESSAGES = frozenset({"comm_open", "comm_msg", "comm_close"})
-RECONNECT_REQUESTS = frozenset({"kernel_info_request", "comm_info_request"})
+# What widgets send, and what a page asks when it connects again.
+SERVED = frozenset({"comm_open", "comm_msg", "comm_close", "kernel_info_request", "comm_info_request"})
 LONGEST_WAIT_S = 0.1  # the end may come from a thread that wakes nothing
 _ATTRIBUTE = "_codex_nb_shell_channel"
 
@@ -35,19 +35,27 @@ class ShellChannel:
     """The shell channel of one kernel, on which its requests are read and answered.
 
     Each kernel has one: nested pumps (``pumps`` counts them) share the messages ``deferred`` until the cell ends.
-    Handlers answer on ``reply_stream``; ``flush_replies`` sends what it buffers. ``publish_status`` takes "busy" or
-    "idle" and the request it belongs to.
+    Handlers answer on ``reply_stream``.
     """
 
     kernel: Any
     socket: Any
     stream: Any
     reply_stream: Any
-    flush_replies: Callable[[], None]
-    publish_status: Callable[..., None]
     deferred: list[Any] = field(default_factory=list)
     pumps: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def publish_status(self, status: str, request: dict[str, Any]) -> None:
+        """Publish that the kernel is "busy" or "idle" with a request."""
+        self.kernel._publish_status(status, "shell", parent=request)
+
+    def flush_replies(self) -> None:
+        """Send the replies that the stream buffers; another thread forwards those of a kernel with a channel thread."""
+        if self.reply_stream is self.stream:
+            import zmq
+
+            self.stream.flush(zmq.POLLOUT)
 
     def parent(self) -> tuple[Any, dict[str, Any]]:
         """Return the identity and the request that outputs belong to at this moment."""
@@ -87,7 +95,7 @@ class ShellChannel:
         deferred, self.deferred = self.deferred, []
         dispatch = self.stream._run_callback
         for frames in deferred:
-            if _loop_is_running():
+            if running_loop() is not None:
                 dispatch(self.stream._recv_callback, frames)
             else:
                 self.stream.io_loop.add_callback(dispatch, self.stream._recv_callback, frames)
@@ -158,13 +166,11 @@ def _open_channel(kernel: Any) -> ShellChannel:
     if thread is None:
         stream = kernel.shell_stream
         socket, reply_stream = stream.socket, stream
-        flush = _flush_sends(stream)
     else:
         pair = thread.manager._shell_channel_to_main
         socket, stream = pair.to_socket, pair.to_stream
         reply_stream = thread.manager.get_subshell_to_shell_channel_socket(None)
-        flush = _no_flush
-    channel = ShellChannel(kernel, socket, stream, reply_stream, flush, _publisher(kernel))
+    channel = ShellChannel(kernel, socket, stream, reply_stream)
     _check_attributes(channel)
     return channel
 
@@ -181,40 +187,22 @@ def _check_attributes(channel: ShellChannel) -> None:
         channel.kernel.set_parent,
         channel.kernel.shell_handlers["comm_msg"],
         channel.kernel.session.feed_identities,
+        channel.kernel._publish_status,
     )
     queues = hasattr(channel.kernel, "_main_asyncio_lock") or hasattr(channel.kernel, "schedule_dispatch")
     if not queues or any(each is None for each in needed):
         raise AttributeError("The kernel's shell channel has an unknown layout.")
 
 
-def _publisher(kernel: Any) -> Callable[..., None]:
-    publish = kernel._publish_status
-
-    def publish_status(status: str, request: dict[str, Any]) -> None:
-        publish(status, "shell", parent=request)
-
-    return publish_status
-
-
-def _flush_sends(stream: Any) -> Callable[[], None]:
-    import zmq
-
-    return lambda: stream.flush(zmq.POLLOUT)
-
-
-def _no_flush() -> None:
-    """Do nothing: another thread forwards what is written to the in-process socket."""
-
-
-def _loop_is_running() -> bool:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread, None where none does."""
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None
 
 
-class Pump(ABC):
+class Pump(contextlib.AbstractContextManager["Pump"]):
     """Waits on the main thread and meanwhile serves what can be served."""
 
     @abstractmethod
@@ -224,9 +212,6 @@ class Pump(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop serving; messages that the pump deferred go to the kernel."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -276,7 +261,10 @@ class IdlePump(Pump):
 
 
 class KernelPump(Pump):
-    """Serves the main shell channel of an ipykernel."""
+    """Serves the main shell channel of an ipykernel.
+
+    ``cell`` has the identities and the request of the cell that waits.
+    """
 
     def __init__(self, channel: ShellChannel, mailbox: Mailbox) -> None:
         import zmq
@@ -284,7 +272,7 @@ class KernelPump(Pump):
         self._zmq = zmq
         self._channel = channel
         self._kernel = channel.kernel
-        self._cell = channel.parent()
+        self.cell = channel.parent()
         self._poller = zmq.Poller()
         self._poller.register(channel.socket, zmq.POLLIN)
         self._poller.register(mailbox.fileno(), zmq.POLLIN)
@@ -333,12 +321,7 @@ class KernelPump(Pump):
         )
         channel.publish_status("idle", request)
         channel.flush_replies()
-        channel.publish_status("busy", self._cell[1])
-
-    @property
-    def cell(self) -> tuple[Any, dict[str, Any]]:
-        """The identities and the request of the cell that waits."""
-        return self._cell
+        channel.publish_status("busy", self.cell[1])
 
     def _receive(self) -> list[Any] | None:
         with contextlib.suppress(self._zmq.Again):
@@ -354,7 +337,7 @@ class KernelPump(Pump):
             kind = session.unpack(message[1].bytes)["msg_type"]
         except Exception:  # noqa: BLE001 - the kernel's own dispatcher reports it
             kind = None
-        if kind not in WIDGET_MESSAGES | RECONNECT_REQUESTS or kind not in kernel.shell_handlers:
+        if kind not in SERVED or kind not in kernel.shell_handlers:
             self._channel.deferred.append(frames)
             return
         try:
@@ -367,11 +350,11 @@ class KernelPump(Pump):
     def _handle(self, kind: str, identities: Any, request: dict[str, Any]) -> None:
         channel = self._channel
         try:
-            with channel.serving((identities, request), self._cell):
+            with channel.serving((identities, request), self.cell):
                 channel.publish_status("busy", request)
                 self._run_handler(kind, identities, request)
         finally:  # the cell still runs
-            channel.publish_status("busy", self._cell[1])
+            channel.publish_status("busy", self.cell[1])
 
     def _run_handler(self, kind: str, identities: Any, request: dict[str, Any]) -> None:
         channel = self._channel
@@ -401,26 +384,20 @@ class KernelPump(Pump):
         self._channel.flush_replies()
 
 
-class _StartedCoroutine:
-    """The remainder of a coroutine that was started by hand and waits for ``waited_for``."""
-
-    def __init__(self, coroutine: Any, waited_for: Any) -> None:
-        self._coroutine = coroutine
-        self._waited_for = waited_for
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        waited_for = self._waited_for
-        while True:
-            try:
-                sent = yield waited_for
-            except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine too
-                advance = functools.partial(self._coroutine.throw, error)
-            else:
-                advance = functools.partial(self._coroutine.send, sent)
-            try:
-                waited_for = advance()
-            except StopIteration as end:
-                return end.value
+@types.coroutine
+def _remainder(coroutine: Any, waited_for: Any) -> Generator[Any, Any, None]:
+    """Complete a coroutine that was started by hand and waits for ``waited_for``."""
+    while True:
+        try:
+            sent = yield waited_for
+        except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine too
+            advance = functools.partial(coroutine.throw, error)
+        else:
+            advance = functools.partial(coroutine.send, sent)
+        try:
+            waited_for = advance()
+        except StopIteration:
+            return
 
 
 def _run_to_first_await(result: Any) -> Awaitable[Any] | None:
@@ -436,4 +413,4 @@ def _run_to_first_await(result: Any) -> Awaitable[Any] | None:
         waited_for = result.send(None)
     except StopIteration:
         return None
-    return _StartedCoroutine(result, waited_for)
+    return _remainder(result, waited_for)

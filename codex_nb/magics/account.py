@@ -37,20 +37,12 @@ if TYPE_CHECKING:
 class SignOut:
     """Stored credentials that can be signed out; ``credentials`` is None when the store cannot be read.
 
-    With ``in_full`` the account is named by its address, which what is saved does not hold.
+    ``who`` is the account.
     """
 
     manager: CredentialManager
     credentials: Credentials | None
-    in_full: bool = False
-
-    @property
-    def who(self) -> str:
-        """The account that is signed out."""
-        if self.credentials is None:
-            return "the stored login, which cannot be read"
-        label = self.credentials.label
-        return label if self.in_full else saved_name(label)
+    who: str
 
     @property
     def done(self) -> str:
@@ -66,12 +58,18 @@ class SignOut:
 
 
 async def find_sign_out(manager: CredentialManager, *, in_full: bool) -> SignOut | None:
-    """Return what signing out would do now; None when no credentials are stored."""
+    """Return what signing out would do now; None when no credentials are stored.
+
+    With ``in_full`` the account is named by its address, which what is saved does not hold.
+    """
     try:
         credentials = await manager.stored_login()
     except (CredentialsUnreadable, SignInRequired):
-        return SignOut(manager, None)
-    return None if credentials is None else SignOut(manager, credentials, in_full)
+        return SignOut(manager, None, "the stored login, which cannot be read")
+    if credentials is None:
+        return None
+    label = credentials.label
+    return SignOut(manager, credentials, label if in_full else saved_name(label))
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,6 @@ class LoginPrompt:
     has_user: bool
     in_full: bool
     reserve_output: Callable[[], OutputArea | None] = lambda: None
-
-    @property
-    def is_available(self) -> bool:
-        """Whether the user can sign in at all."""
-        return self.has_widgets or self.has_user
 
     async def log_in(self, main: Mailbox, method: LoginMethod, reason: str = "") -> SignedIn | None:
         """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine.
@@ -198,7 +191,7 @@ def login_prompt(session: ShellSession, profile: Profile, end: FrontEnd | None =
 def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None:
     """Sign in because the user asked for it; raises LoginFailed."""
     prompt = login_prompt(session, session.profile(name))
-    if not prompt.is_available:
+    if not (prompt.has_widgets or prompt.has_user):
         raise LoginFailed(
             "Nobody can be asked to sign in here.",
             reason="unsupported",

@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import sys
 import threading
-from contextlib import ExitStack, aclosing, suppress
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from codex_nb.errors import AuthError, CodexError, ToolError
 from codex_nb.host.cell import (
+    BlockingTurn,
     TurnInterrupted,
     TurnView,
     run_background_calls,
     run_in_background,
-    run_turn_in_cell,
 )
 from codex_nb.host.cells import CellRunner, OpenNotebook, cells_payload
 from codex_nb.host.engine import Mailbox, refuse_inside_turn
@@ -67,20 +67,22 @@ from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, St
 from codex_nb.ui.widgets import READY_S, in_output_widget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from concurrent.futures import Future
 
-    from codex_nb.host.shell_channel import Pump, ShellChannel
+    from codex_nb.host.shell_channel import Pump
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.assistant import Hint, Preview
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
-    from codex_nb.tools.describe import RunResult
     from codex_nb.tools.nbmodel import NotebookSnapshot
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
+
+    RetryAction = Callable[[Retry | Continue], None]
+    Ask = Callable[[str], str]
 
 
 _OTHER_THREAD = (
@@ -114,11 +116,6 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
 
     return ask
 
-
-if TYPE_CHECKING:
-    RetryAction = Callable[[Retry | Continue], None]
-    Ask = Callable[[str], str]
-    Wait = Callable[[Callable[[], bool], float], None]
 
 T = TypeVar("T")
 
@@ -189,8 +186,7 @@ class PersistentView:
     def failure(self) -> CodexError:
         """Return what the turn has failed with, and has shown."""
         finished = self._finished
-        failure = finished.failure if finished is not None else None
-        error = failure or CodexError((finished and finished.error) or NO_REASON)
+        error = (finished and finished.failure) or CodexError((finished and finished.error) or NO_REASON)
         error.is_shown = True
         return error
 
@@ -218,21 +214,27 @@ def _print_answer(finished: TurnFinished, failure: Exception) -> None:
 
 @dataclass(frozen=True)
 class OpenedView:
-    """The view of a turn; ``transcript`` is the widget, where the front end has answered it.
+    """The view of a turn with what its buttons act on; ``code`` is what the turn has run so far.
 
-    ``code`` is what the turn has run so far.
+    ``transcript`` is the widget, where the front end has answered it.
     """
 
     view: PersistentView
+    mailbox: Mailbox
+    pump: Pump
+    approvals: PendingApprovals
     code: RunCode
-    transcript: Transcript | None = None
+    transcript: Transcript | None
+
+    def show(self, markdown: str) -> None:
+        """Show a text in place of an answer."""
+        self.view.apply(TextDone("text", markdown))
 
 
 def open_view(
     session: ShellSession,
     mailbox: Mailbox,
     pump: Pump,
-    approvals: PendingApprovals,
     on_retry: RetryAction | None = None,
     *,
     reads_stdin: bool = True,
@@ -242,44 +244,62 @@ def open_view(
     ``on_retry`` is what Retry and Continue do once the turn has ended early; None offers neither. ``reads_stdin`` tells
     whether approvals may be typed: not once the cell has ended, for input belongs to the running cell.
     """
-    ask = stdin_prompt(session.shell) if reads_stdin else None
+    approvals = PendingApprovals()
     on_action = _command_handler(mailbox, approvals, on_retry)
     wanted, end = session.config.display, front_end(session.shell)
-    code = RunCode(end.cell_id)
+    code, transcript = RunCode(end.cell_id), None
     if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
-        patience = READY_S
-        if session.unanswered is not None:
-            patience = READY_S if session.unanswered.loaded else SILENT_S
-            session.unanswered.close_unloaded()
-        transcript, wait = _transcript(on_action, pump, code, offers_more=on_retry is not None)
-        wait(lambda: transcript.ready, patience)
-        session.unanswered = None if transcript.ready else transcript
-        if transcript.ready:
-            return OpenedView(PersistentView(transcript, on_action), code, transcript)
-        return OpenedView(PersistentView(_html(on_action, ask, transcript.fall_back()), on_action), code)
-    if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
-        return OpenedView(PersistentView(_html(on_action, ask), on_action), code)
-    return OpenedView(PersistentView(_text(session, on_action, ask), on_action), code)
+        transcript = _transcript(session, on_action, pump, code, offers_more=on_retry is not None)
+    ask = stdin_prompt(session.shell) if reads_stdin else None
+    view: CellView
+    if transcript is not None and transcript.ready:
+        view = transcript
+    elif wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
+        view = _html(on_action, ask, transcript.fall_back() if transcript is not None else None)
+        transcript = None
+    else:
+        view = _text(session, on_action, ask)
+    return OpenedView(PersistentView(view, on_action), mailbox, pump, approvals, code, transcript)
+
+
+@contextmanager
+def showing(session: ShellSession) -> Iterator[OpenedView]:
+    """Open a view for what a subcommand shows, and close it at the end of the block."""
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+        opened = open_view(session, mailbox, pump)
+        try:
+            yield opened
+        finally:
+            opened.view.close()
 
 
 def _transcript(
-    on_action: Callable[[Action], None], pump: Pump, code: RunCode, *, offers_more: bool
-) -> tuple[Transcript, Wait]:
+    session: ShellSession,
+    on_action: Callable[[Action], None],
+    pump: Pump,
+    code: RunCode,
+    *,
+    offers_more: bool,
+) -> Transcript:
+    """Show the widget and give the front end time to answer it."""
     from codex_nb.ui.transcript import Transcript
 
+    patience = READY_S
+    if session.unanswered is not None:
+        patience = READY_S if session.unanswered.loaded else SILENT_S
+        session.unanswered.close_unloaded()
     wait = partial(serve_until, pump)
     transcript = Transcript(
         on_action=on_action, wait=wait, offers_more=offers_more, kept=lambda: cells_payload(code.cells())
     )
     transcript.show()
-    return transcript, wait
+    wait(lambda: transcript.ready, patience)
+    session.unanswered = None if transcript.ready else transcript
+    return transcript
 
 
-def _html(
-    on_action: Callable[[Action], None], ask: Ask | None, replaces: OutputHandle | None = None
-) -> CellView:
+def _html(on_action: Callable[[Action], None], ask: Ask | None, replaces: OutputHandle | None) -> CellView:
     from codex_nb.ui.html_view import CapturedHtmlView, HtmlView
-    from codex_nb.ui.widgets import in_output_widget
 
     if in_output_widget():
         return CapturedHtmlView(on_action=on_action, ask=ask)
@@ -346,12 +366,12 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
         return
     number = session.start_question()
     with session.answering(), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
-        approvals = PendingApprovals()
-        opened = open_view(session, mailbox, pump, approvals, _retry_action(session, options, profile))
-        events = _turn(session, options, profile, question, opened, mailbox, approvals, pump)
+        opened = open_view(session, mailbox, pump, _retry_action(session, options, profile))
+        events = _turn(session, options, profile, question, opened)
         try:
             serve_others = partial(run_background_calls, session.shell)
-            answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump, serve_others)
+            turn = BlockingTurn(session.engine, opened.view, mailbox, pump.once, while_waiting=serve_others)
+            answer = turn.run(events)
         except TurnInterrupted as interrupt:
             _assign(session, options, interrupt.answer, number, opened.code)
             raise
@@ -366,11 +386,11 @@ def _answer_in_background(
     """Show the view in this cell and let the turn continue while other cells run."""
     number = session.start_question()
     with ExitStack() as stack:
-        mailbox, approvals = stack.enter_context(Mailbox()), PendingApprovals()
+        mailbox = stack.enter_context(Mailbox())
         with open_pump(session.shell, mailbox) as pump:
             on_retry = _retry_action(session, options, profile)
-            opened = open_view(session, mailbox, pump, approvals, on_retry, reads_stdin=False)
-            events = _turn(session, options, profile, question, opened, mailbox, approvals)
+            opened = open_view(session, mailbox, pump, on_retry, reads_stdin=False)
+            events = _turn(session, options, profile, question, opened)
         if is_interrupted():
             mailbox.request_stop()
         answer = run_in_background(session.engine, events, opened.view, mailbox, session.shell)
@@ -386,41 +406,39 @@ def _answer_in_background(
 
 def _retry_action(session: ShellSession, options: CellOptions, profile: Profile) -> RetryAction | None:
     """Return what asks again below an answer that ended early, in the cell that runs now."""
-    channel = get_shell_channel(session.shell)
-    if channel is None:
+    ask_later = _asker_below(session)
+    if ask_later is None:
         return None
-    cell = channel.parent()
 
     def on_retry(action: Retry | Continue) -> None:
         once_more = replace(options, fresh=True)
         if isinstance(action, Continue):
             once_more = replace(once_more, prompt=CONTINUE, cell=False)
-
-        _ask_later(session, once_more, profile, channel, cell)
+        ask_later(once_more, profile)
 
     return on_retry
 
 
-def _ask_later(
-    session: ShellSession, options: CellOptions, profile: Profile, channel: ShellChannel, cell: Any
-) -> None:
-    """Ask as soon as the kernel is idle, with the answer below a cell that has ended."""
+def _asker_below(session: ShellSession) -> Callable[[CellOptions, Profile], None] | None:
+    """Return what asks, as soon as the kernel is idle, below the cell that runs now; None where nothing can."""
+    channel = get_shell_channel(session.shell)
+    if channel is None:
+        return None
+    cell = channel.parent()
 
-    def ask() -> None:
-        _answer_in_background(session, options, profile, make_question(session, options, profile))
+    def ask_later(options: CellOptions, profile: Profile) -> None:
+        options = replace(options, background=True)
 
-    channel.run_when_idle(partial(channel.run_for, cell, ask))
+        def ask() -> None:
+            _answer_in_background(session, options, profile, make_question(session, options, profile))
+
+        channel.run_when_idle(partial(channel.run_for, cell, ask))
+
+    return ask_later
 
 
 def _turn(
-    session: ShellSession,
-    options: CellOptions,
-    profile: Profile,
-    question: TurnRequest,
-    opened: OpenedView,
-    mailbox: Mailbox,
-    approvals: PendingApprovals,
-    pump: Pump | None = None,
+    session: ShellSession, options: CellOptions, profile: Profile, question: TurnRequest, opened: OpenedView
 ) -> AsyncGenerator[TurnEvent, None]:
     try:
         reading = read_for(session, options.prompt, opened.transcript)
@@ -428,49 +446,40 @@ def _turn(
     except BaseException:
         opened.view.close()
         raise
-    notebook = open_notebook(session, reading, opened.transcript)
-    main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
-    ports = _ports(session, options, question, reading, opened, notebook, main, mailbox, pump)
-    log_in = login_during_turn(session, profile, mailbox, opened.view.reserve_output)
+    ports = _ports(options, question, reading, opened)
     events = profile.assistant.turn(
         question,
         ports=ports,
-        approver=approvals,
-        sign_in=log_in,
+        approver=opened.approvals,
+        sign_in=login_during_turn(session, profile, opened.mailbox, opened.view.reserve_output),
         hints=(
             partial(first_use_notice, profile.settings.codex_home),
             _tags_notice(session, options, reading),
             lambda _: profile.take_warnings(),
         ),
     )
-    if not options.cell:
-        return events
-
-    async def set_next_input(code: str) -> None:
-        if not options.background:  # it belongs to the reply of the running cell
-            await main.call(lambda: session.shell.set_next_input(code))
-
-    return CellAnswer(notebook, _below(reading.snapshot), set_next_input).events(events)
+    return _with_code_below(events, _code_placer(options, reading, ports)) if options.cell else events
 
 
 def _ports(
-    session: ShellSession,
-    options: CellOptions,
-    question: TurnRequest,
-    reading: NotebookReading,
-    opened: OpenedView,
-    notebook: OpenNotebook | None,
-    main: OutputDetectingExecutor,
-    mailbox: Mailbox,
-    pump: Pump | None,
+    options: CellOptions, question: TurnRequest, reading: NotebookReading, opened: OpenedView
 ) -> Ports:
+    session, transcript, pump = reading.session, opened.transcript, opened.pump
+    notebook, run_cell = None, None
+    if transcript is not None and reading.is_open:
+        changes, can_run = session.begin_changes(), reading.can_run
+        notebook = notebook_of(session, transcript, changes, can_run=can_run)
+        transcript.undoable = notebook
+        # cells run while this one waits, which one in the background does not
+        if can_run and isinstance(pump, KernelPump) and not options.background:
+            run_cell = CellRunner(session.shell, pump, opened.mailbox, notebook, transcript.request).run
     return Ports(
-        main,
+        OutputDetectingExecutor(opened.mailbox, session.shell, opened.view.start_new_output),
         InteractiveKernel(session.shell, opened.code.note),
         notebook,
         session.folder,
         reading.hidden,
-        run_cell=_cell_runner(session, reading, opened.transcript, notebook, mailbox, pump),
+        run_cell=run_cell,
         shown_cells={
             **({} if question.context is None else question.context.shown_cells),
             **options.shown_cells,
@@ -480,58 +489,23 @@ def _ports(
 
 def show_preview(session: ShellSession, line: str, text_of: Callable[[TurnRequest, Preview], str]) -> None:
     """Show what the next question would send, as an answer is shown: only then can an open document be read."""
-    from codex_nb.session.events import TextDone
-
     profile, options = session.profile(), parse_options(line)
     with suppress(AuthError):
         session.wait(profile.signed_in())  # credentials that were read are redacted here as they will be then
     question = make_question(session, options, profile)
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
-        opened = open_view(session, mailbox, pump, PendingApprovals())
-        try:
-            reading = read_for(session, options.prompt, opened.transcript)
-            question = with_notebook(question, options, profile, reading)
-            is_open = reading.snapshot is not None and reading.snapshot.origin == "document"
-            notebook = _notebook_of(session, opened.transcript, []) if opened.transcript and is_open else None
-            main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
-            ports = _ports(session, options, question, reading, opened, notebook, main, mailbox, pump)
-            preview = session.engine.run(profile.assistant.preview(question, ports))
-            opened.view.apply(TextDone("preview", text_of(question, preview)))
-        finally:
-            opened.view.close()
+    with showing(session) as opened:
+        reading = read_for(session, options.prompt, opened.transcript)
+        question = with_notebook(question, options, profile, reading)
+        ports = _ports(options, question, reading, opened)
+        opened.show(text_of(question, session.engine.run(profile.assistant.preview(question, ports))))
 
 
-def open_notebook(
-    session: ShellSession, reading: NotebookReading, transcript: Transcript | None
-) -> OpenNotebook | None:
-    """Return the notebook that is open in the front end, None where there is none whose cells can be changed."""
-    if transcript is None or reading.snapshot is None or reading.snapshot.origin != "document":
-        return None
-    notebook = _notebook_of(session, transcript, session.begin_changes(), can_run=reading.snapshot.can_run)
-    transcript.undoable = notebook
-    return notebook
-
-
-def _notebook_of(
+def notebook_of(
     session: ShellSession, transcript: Transcript, changes: list[dict[str, Any]], *, can_run: bool = False
 ) -> OpenNotebook:
+    """Return the notebook that is open in the front end of a transcript; ``changes`` takes what is changed in it."""
     page, cell_id = page_of(session.shell), front_end(session.shell).cell_id
     return OpenNotebook(transcript.request, page=page, cell_id=cell_id, changes=changes, can_run=can_run)
-
-
-def _cell_runner(
-    session: ShellSession,
-    reading: NotebookReading,
-    transcript: Transcript | None,
-    notebook: OpenNotebook | None,
-    mailbox: Mailbox,
-    pump: Pump | None,
-) -> Callable[[str, str], Awaitable[RunResult]] | None:
-    """Return what runs cells while this one waits, None where nothing can: a background cell has ended."""
-    can_run = reading.snapshot is not None and reading.snapshot.can_run
-    if not can_run or notebook is None or transcript is None or not isinstance(pump, KernelPump):
-        return None
-    return CellRunner(session.shell, pump, mailbox, notebook, transcript.request).run
 
 
 def page_of(shell: Any) -> str | None:
@@ -541,34 +515,21 @@ def page_of(shell: Any) -> str | None:
     return session if isinstance(session, str) else None
 
 
-UNDO_S = 30.0
-
-
 def undo_answers(session: ShellSession, count: int) -> None:
     """Take back what the last answers changed in the notebook's cells, and show what went back."""
     from codex_nb.rendering.markdown import escape_markdown
-    from codex_nb.session.events import TextDone
 
     answers = session.changes(count)
     if not answers:
         raise CodexError("%codex undo: no answer has changed cells here, or all of it was taken back.")
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
-        opened = open_view(session, mailbox, pump, PendingApprovals())
+    with showing(session) as opened:
+        if opened.transcript is None:
+            raise _no_notebook("no notebook is open in the front end")
         try:
-            if opened.transcript is None:
-                raise _no_notebook("no notebook is open in the front end")
-            undone = session.engine.submit(_notebook_of(session, opened.transcript, []).undo(answers))
-            serve_until(pump, undone.done, UNDO_S)
-            if not undone.done():
-                undone.cancel()
-                raise _no_notebook("the front end did not answer")
-            try:
-                report = undone.result()
-            except ToolError as problem:
-                raise _no_notebook(str(problem)) from None
-            opened.view.apply(TextDone("undo", escape_markdown(report).replace("\n", "\n\n")))
-        finally:
-            opened.view.close()
+            report = session.wait(notebook_of(session, opened.transcript, []).undo(answers))
+        except ToolError as problem:
+            raise _no_notebook(str(problem)) from None
+        opened.show(escape_markdown(report).replace("\n", "\n\n"))
 
 
 def _no_notebook(reason: str) -> CodexError:
@@ -596,47 +557,45 @@ def _assign(session: ShellSession, options: CellOptions, answer: Answer, number:
         session.bind(options.output, answer.parsed if options.schema else answer, number)
 
 
-@dataclass(frozen=True)
-class CellAnswer:
-    """Puts the code of an answer into a cell below the asking one; where that cannot be done, the answer is shown.
+async def _with_code_below(
+    events: AsyncGenerator[TurnEvent, None], place: Callable[[str], Awaitable[str]]
+) -> AsyncGenerator[TurnEvent, None]:
+    """Yield the events of a turn whose code goes into a cell; the text comes last, if it is to be seen."""
+    held: list[TurnEvent] = []
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, TextDelta | TextDone):
+                held.append(event)
+                continue
+            if isinstance(event, TurnFinished):
+                code = code_of(event.answer.text) if event.answer.status == "completed" else ""
+                if notice := code and await place(code):
+                    yield Notice("hint", notice)
+                else:
+                    for each in held:
+                        yield each
+            yield event
 
-    ``below`` is the source of the cell below it now. ``set_next_input`` takes the code
-    where no notebook is open.
-    """
 
-    notebook: OpenNotebook | None
-    below: str
-    set_next_input: Callable[[str], Awaitable[None]]
+def _code_placer(
+    options: CellOptions, reading: NotebookReading, ports: Ports
+) -> Callable[[str], Awaitable[str]]:
+    """Return what puts code into a cell below the asking one, or makes it the next input."""
+    set_next_input = reading.session.shell.set_next_input
 
-    async def events(self, events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[TurnEvent, None]:
-        """Yield the events of a turn; the text comes last, if it is to be seen."""
-        held: list[TurnEvent] = []
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, TextDelta | TextDone):
-                    held.append(event)
-                    continue
-                if isinstance(event, TurnFinished):
-                    code = code_of(event.answer.text) if event.answer.status == "completed" else ""
-                    if notice := await self._place(code):
-                        yield Notice("hint", notice)
-                    else:
-                        for each in held:
-                            yield each
-                yield event
-
-    async def _place(self, code: str) -> str:
+    async def place(code: str) -> str:
         """Return where the code is now; nothing where it is to be shown."""
-        if not code:
-            return ""
-        if code == self.below.strip("\n"):
+        if code == _below(reading.snapshot).strip("\n"):
             return "This code is already in the cell below."
-        if self.notebook is not None:
+        if ports.document is not None:
             with suppress(ToolError):
-                await self.notebook.insert([NewCell("code", code)], None)
+                await ports.document.insert([NewCell("code", code)], None)
                 return "The code is in the cell below."
-        await self.set_next_input(code)
+        if not options.background:  # the next input belongs to the reply of the running cell
+            await ports.main_thread.call(lambda: set_next_input(code))
         return ""
+
+    return place
 
 
 def _below(snapshot: NotebookSnapshot | None) -> str:
@@ -683,21 +642,19 @@ def offer_help(session: ShellSession, result: Any) -> None:
         failed.cell
     ):
         return
-    end, channel = front_end(session.shell), get_shell_channel(session.shell)
+    end, ask_later = front_end(session.shell), _asker_below(session)
     if not end.allows_input or session.config.display not in {"auto", "widget"}:
         return
-    if channel is None or not end.may_have_widgets:
+    if ask_later is None or not end.may_have_widgets:
         sys.stdout.write(f"{ERROR_HELP}\n")
         return
     from codex_nb.ui.transcript import ErrorButtons
 
-    cell = channel.parent()
-
     def on_action(action: Action) -> None:
-        fixes = isinstance(action, Fix)
         plain = CellOptions()
+        fixes = isinstance(action, Fix)
         options = fix_options(plain, failed) if fixes else explain_options(plain, lambda _: failed)
-        _ask_later(session, options, session.profile(), channel, cell)
+        ask_later(options, session.profile())
 
     ErrorButtons(on_action).show()
 
@@ -710,7 +667,7 @@ def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
         from codex_nb.magics.account import login_prompt
 
         prompt, reason = login_prompt(session, profile), str(error)
-        if not needs_sign_in(error) or not prompt.is_available:
+        if not needs_sign_in(error):
             raise
         if session.wait_with(lambda main: prompt.log_in(main, "device", reason)) is None:
             raise

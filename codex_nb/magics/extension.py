@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack
 from copy import copy
-from functools import partial
+from functools import partial, reduce
 from itertools import islice
 from pathlib import Path
 from types import FunctionType, GenericAlias, ModuleType, UnionType
@@ -32,10 +33,11 @@ from codex_nb.magics.options import (
     OptionError,
     SessionConfig,
     flags_with_value,
+    held_by,
     options_and_help,
     parse_options,
 )
-from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
+from codex_nb.tools.introspection import class_vars, defines, module_of, snapshot, vars_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +53,7 @@ MAX_DESCRIBED = 50
 MOST_ENTRIES = 20_000
 ABOUT_LENGTH = 40
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
+_KINDS = ((type, "class"), (ModuleType, "module"), (FunctionType, "function"))
 
 
 class Candidate(NamedTuple):
@@ -78,7 +81,7 @@ class NotebookNames:
 
     def __init__(self, shell: InteractiveShell, open_session: Callable[[], ShellSession]) -> None:
         self._shell = shell
-        self._open_session = open_session
+        self._session = open_session
         self._sources: Mapping[str, Callable[[str], Iterable[Candidate]]] = {
             "model": lambda _: self._models(),
             "thread": lambda _: self._threads(),
@@ -99,7 +102,7 @@ class NotebookNames:
             "variable": self._variables,
             "cell": lambda _: self._cells(),
             "file": self._files,
-            "effort": lambda _: (Candidate(each, "effort") for each in self._efforts()),
+            "effort": lambda _: self._efforts(),
             "approval": lambda _: (Candidate(each, "policy", APPROVAL_HELP[each]) for each in APPROVALS),
             "prompt": lambda _: self._prompts(),
             "skill": lambda _: self._skills(),
@@ -112,45 +115,39 @@ class NotebookNames:
         """Name what is known of a kind and could begin with ``start``; an unknown kind has no names."""
         return self._sources[kind](start) if kind in self._sources else ()
 
-    @property
-    def _session(self) -> ShellSession:
-        return self._open_session()
-
     def _models(self) -> Iterable[Candidate]:
-        found = self._session.profile().backend.cached_models()
-        return sorted(
-            (Candidate(model.slug, "model", model.display_name) for model in found),
-            key=lambda each: each.text,
-        )
+        found = self._session().profile().backend.cached_models()
+        return sorted(Candidate(model.slug, "model", model.display_name) for model in found)
 
-    def _efforts(self) -> Iterable[str]:
-        return self._session.profile().backend.efforts(self._session.config.model)
+    def _efforts(self) -> Iterable[Candidate]:
+        session = self._session()
+        return [Candidate(each, "effort") for each in session.profile().backend.efforts(session.config.model)]
 
     def _threads(self) -> list[Candidate]:
-        found = self._session.profile().assistant.threads.questions()
+        found = self._session().profile().assistant.threads.questions()
         return [Candidate(name, "thread", question) for name, question in sorted(found.items())]
 
     def _tools(self) -> Iterable[Candidate]:
         from codex_nb.magics.session import known_tools
 
-        return [Candidate(tool.name, "tool", tool.summary) for tool in known_tools(self._session)]
+        return [Candidate(tool.name, "tool", tool.summary) for tool in known_tools(self._session())]
 
     def _switchable(self) -> Iterable[Candidate]:
         from codex_nb.magics.session import switchable
 
-        return _plain("tool", switchable(self._session))
+        return _plain("tool", switchable(self._session()))
 
     def _prompts(self) -> Iterable[Candidate]:
         from codex_nb.tools.skills import saved_prompts
 
-        names = saved_prompts(self._session.profile().settings.codex_home)
+        names = saved_prompts(self._session().profile().settings.codex_home)
         return _plain("prompt", (f"/{name}" for name in names))
 
     def _skills(self) -> Iterable[Candidate]:
         from codex_nb.tools.file_access import read_apart
         from codex_nb.tools.skills import skills_of
 
-        session = self._session
+        session = self._session()
         settings = session.profile().settings
         found = read_apart(lambda: skills_of(settings, session.folder, session.environ))
         return [Candidate(f"${skill.name}", "skill", skill.description) for skill in found]
@@ -158,7 +155,7 @@ class NotebookNames:
     def _profiles(self, _: str) -> Iterable[Candidate]:
         from codex_nb.config.settings import profile_names
 
-        return _plain("profile", profile_names(self._session.environ))
+        return _plain("profile", profile_names(self._session().environ))
 
     def _held(self) -> dict[str, Any]:
         hidden, own = self._shell.user_ns_hidden, snapshot(self._shell.user_ns)
@@ -181,9 +178,8 @@ class NotebookNames:
         path, dot, _ = start.rpartition(".")
         held = self._held()
         if dot:
-            owner: Any = held.get(path.split(".")[0])
-            for name in path.split(".")[1:]:
-                owner = find(_names_in(owner), name)
+            first, *others = path.split(".")
+            owner = reduce(held_by, others, held.get(first))
             held = {name: value for name, value in _names_in(owner).items() if type(name) is str}
         return [
             Candidate(f"{path}{dot}{name}", *_kind_of(name, value, is_described=False))
@@ -206,11 +202,12 @@ class NotebookNames:
         lead = start[: start.rindex("/") + 1] if "/" in start else ""
         begin = start.removeprefix(lead)
         try:
-            folder = (self._session.folder or Path()) / Path(lead).expanduser()
+            folder = (self._session().folder or Path()) / Path(lead).expanduser()
             with os.scandir(folder) as entries:
                 fitting = (each for each in islice(entries, MOST_ENTRIES) if each.name.startswith(begin))
                 shown = sorted(
-                    (each for each in fitting if _is_shown(each, begin)), key=lambda entry: entry.name
+                    (each for each in fitting if begin.startswith(".") or not each.name.startswith(".")),
+                    key=lambda entry: entry.name,
                 )
         except (OSError, RuntimeError, ValueError):  # no folder, no such home, no file name
             return
@@ -225,23 +222,13 @@ def _plain(kind: str, names: Iterable[str]) -> list[Candidate]:
 
 def _kind_of(name: str, value: object, *, is_described: bool = True) -> tuple[str, str]:
     """Return what kind of thing a variable holds, and a line about it; no code of the user's runs."""
-    kind = "variable"
-    if issubclass(type(value), type):
-        kind = "class"
-    elif issubclass(type(value), ModuleType):
-        kind = "module"
-    elif issubclass(type(value), FunctionType):
-        kind = "function"
+    kind = next((name for each, name in _KINDS if issubclass(type(value), each)), "variable")
     if not is_described:
         return kind, ""
     from codex_nb.tools.describe import Detail, describe
 
     line = describe(name, value, Detail.LINE).text.partition("\n")[0]
     return kind, line.removeprefix(f"{name}: ")
-
-
-def _is_shown(entry: os.DirEntry[str], begin: str) -> bool:
-    return begin.startswith(".") or not entry.name.startswith(".")
 
 
 def _names_in(owner: object) -> Mapping[str, Any]:
@@ -286,7 +273,7 @@ class CodexMatcher:
                 fitting = (each for each in candidates if each.text.startswith(fragment))
                 found = {each.text: each for each in fitting if _is_visible(each.text)}
             except CodexError:  # the next question tells of a config.toml that cannot be read, not Tab
-                fragment, found = NOTHING[0], {}
+                fragment, found = "", {}
             return SimpleMatcherResult(
                 completions=[SimpleCompletion(text=each.text, type=each.type) for each in found.values()],
                 suppress=bool(found),
@@ -298,11 +285,11 @@ class CodexMatcher:
 
     def complete(self, text: str, line_number: int, line: str) -> Found:
         """Return the word under the cursor and what it could become; ``line`` is cut at the cursor."""
-        register_subcommands()
         is_cell = _CELL_MAGIC.match(text) is not None
-        is_first = is_cell and not "".join(text.split("\n")[:line_number]).strip()
         if not is_cell and _LINE_MAGIC.match(line) is None:
             return self._setting(line)
+        register_subcommands()
+        is_first = is_cell and not "".join(text.split("\n")[:line_number]).strip()
         if mention := _MENTION.search(line):
             return self._mention(mention[0])
         if skill := _SKILL.search(line):
@@ -523,55 +510,47 @@ def _as_call(match: re.Match[str]) -> str:
 _LOADED = "_codex_nb_loaded"
 
 
-class _Loaded:
-    """What one load put into a shell."""
-
-    def __init__(self, shell: InteractiveShell) -> None:
-        from codex_nb.host.notebook import OutputRecorder
-
-        self._shell = shell
-        self.recorder = OutputRecorder(shell)
-        self.magics = CodexMagics(shell, self.recorder)
-        self._matcher = CodexMatcher(shell, lambda: self.magics.session).matcher()
-
-    def enter(self) -> None:
-        """Put everything in place."""
-        self._shell.register_magics(self.magics)
-        self._shell.Completer.custom_matchers.append(self._matcher)
-        self._shell.input_transformers_cleanup.append(keep_question_marks)
-        self.recorder.start()
-        self._shell.events.register("post_run_cell", self.magics.after_cell)
-
-    def leave(self) -> None:
-        """Remove everything."""
-        self._shell.events.unregister("post_run_cell", self.magics.after_cell)
-        self.recorder.stop()
-        self._shell.Completer.custom_matchers.remove(self._matcher)
-        self._shell.input_transformers_cleanup.remove(keep_question_marks)
-        cast("list[Any]", self._shell.configurables).remove(self.magics)
-        for kind in ("line", "cell"):
-            self._shell.magics_manager.magics[kind].pop("codex", None)
-        self._shell.magics_manager.registry.pop(type(self.magics).__name__, None)
-        self.magics.close()
-
-
 def load(shell: InteractiveShell) -> None:
     """Register the magics with a shell; loading twice changes nothing."""
-    if getattr(shell, _LOADED, None) is None:
-        loaded = _Loaded(shell)
-        loaded.enter()
-        setattr(shell, _LOADED, loaded)
+    if getattr(shell, _LOADED, None) is not None:
+        return
+    from codex_nb.host.notebook import OutputRecorder
+
+    recorder = OutputRecorder(shell)
+    magics = CodexMagics(shell, recorder)
+    matcher = CodexMatcher(shell, lambda: magics.session).matcher()
+    with ExitStack() as leaving:
+        leaving.callback(magics.close)
+        shell.register_magics(magics)
+        leaving.callback(_unregister, shell, magics)
+        shell.Completer.custom_matchers.append(matcher)
+        leaving.callback(shell.Completer.custom_matchers.remove, matcher)
+        shell.input_transformers_cleanup.append(keep_question_marks)
+        leaving.callback(shell.input_transformers_cleanup.remove, keep_question_marks)
+        recorder.start()
+        leaving.callback(recorder.stop)
+        shell.events.register("post_run_cell", magics.after_cell)
+        leaving.callback(shell.events.unregister, "post_run_cell", magics.after_cell)
+        setattr(shell, _LOADED, (magics, leaving.pop_all()))
+
+
+def _unregister(shell: InteractiveShell, magics: CodexMagics) -> None:
+    """Remove what ``register_magics`` has put in place: IPython has no function for it."""
+    cast("list[Any]", shell.configurables).remove(magics)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("codex", None)
+    shell.magics_manager.registry.pop(type(magics).__name__, None)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Remove what :func:`load` put into the shell."""
-    loaded: _Loaded | None = getattr(shell, _LOADED, None)
+    loaded: tuple[CodexMagics, ExitStack] | None = getattr(shell, _LOADED, None)
     if loaded is not None:
         delattr(shell, _LOADED)
-        loaded.leave()
+        loaded[1].close()
 
 
 def loaded_session(shell: InteractiveShell) -> ShellSession | None:
     """Return the session of the shell's extension, None where it is not loaded."""
-    loaded: _Loaded | None = getattr(shell, _LOADED, None)
-    return loaded.magics.session if loaded is not None else None
+    loaded: tuple[CodexMagics, ExitStack] | None = getattr(shell, _LOADED, None)
+    return loaded[0].session if loaded is not None else None

@@ -20,7 +20,15 @@ from traitlets.config import Configurable
 
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import AGENT_CONFIGS, EFFORTS, SIMILAR, TRANSPORTS, ApprovalPolicy
-from codex_nb.tools.introspection import class_attribute, class_vars, find, instance_vars, vars_of
+from codex_nb.tools.introspection import (
+    class_attribute,
+    class_vars,
+    find,
+    instance_vars,
+    module_of,
+    qualified_name,
+    vars_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,8 +40,6 @@ if TYPE_CHECKING:
 
 APPROVALS = tuple(ApprovalPolicy)
 DISPLAYS = ("auto", "widget", "html", "text")
-REPLAYS = ("auto", "off")
-FOOTERS = ("plan", "account", "off")
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
 # Special names, the outputs and inputs of cells and where IPython keeps them, and the last answer.
@@ -69,12 +75,12 @@ class SessionConfig(Configurable):
         '"private" for nothing but the provider, "own" for config.toml, MCP servers, skills and AGENTS.md.',
     ).tag(config=True)
     replay = Enum(
-        REPLAYS,
+        ("auto", "off"),
         default_value="auto",
         help='Whether Run All shows saved answers whose question is unchanged: "auto" or "off".',
     ).tag(config=True)
     footer = Enum(
-        FOOTERS,
+        ("plan", "account", "off"),
         default_value="plan",
         help='What is saved below an answer: model, tokens and "plan", or "off"; "account" saves your e-mail, too.',
     ).tag(config=True)
@@ -158,18 +164,10 @@ class CellOptions:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser that raises instead of exiting, with help texts that are not formatted."""
-
-    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
-        settings["help"] = settings["help"].replace("%", "%%")  # argparse would format it
-        return super().add_argument(*names, **settings)
+    """An argparse parser that raises instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(f"%%codex: {message}.")
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        del status
-        raise OptionError(message or "%%codex takes options, then a prompt.")
 
 
 def _identifier(text: str) -> str:
@@ -205,9 +203,9 @@ def known_effort(level: str, offered: Sequence[str], *, source: str) -> str:
 @cache
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the options of a question."""
-    parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
+    parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False)
     add = parser.add_argument
-    add("-m", "--model", help="the model to use; see %codex models")
+    add("-m", "--model", help="the model to use; see %%codex models")  # argparse formats it
     add("-e", "--effort", help=f"reasoning effort, as far as the model offers it: {', '.join(EFFORTS)}")
     add("-t", "--thread", help="the thread to continue, or the name of a new one")
     add("-o", "--output", type=_identifier, help="also assign the answer to this variable")
@@ -287,10 +285,8 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
         words.append(f"{flag}={value}")
     known, unknown = parser().parse_known_args(words)
     if unknown:
-        from difflib import get_close_matches
-
-        near = get_close_matches(unknown[0], flags(), n=1)
-        hint = f"Did you mean {near[0]}? %codex help lists the options." if near else None
+        near = did_you_mean(unknown[0], flags())
+        hint = f"{near} %codex help lists the options." if near else None
         raise OptionError(f"%%codex: unknown option {unknown[0]}.", hint=hint)
     if known.cell and known.schema:
         raise OptionError("%%codex: --cell asks for code, --schema for a value.", hint="Choose one of them.")
@@ -384,17 +380,17 @@ SUBCOMMANDS: dict[str, Subcommand] = {}
 
 
 def subcommand(
-    name: str,
-    arguments: str = "",
-    *,
-    help: str,  # noqa: A002  argparse's word for it
-    complete: tuple[Completion, ...] = (),
-    asks: bool = False,
+    arguments: str = "", *, complete: tuple[Completion, ...] = (), asks: bool = False
 ) -> Callable[[Handler], Handler]:
-    """Register a function as ``%codex name``; it is called with the session and the rest of the line."""
+    """Register a function under its name; the first line of its docstring is the help.
+
+    It is called with the session and the rest of the line.
+    """
 
     def register(run: Handler) -> Handler:
-        SUBCOMMANDS[name] = Subcommand(name, arguments, help, complete, run, asks)
+        text = (run.__doc__ or "").partition("\n")[0].removesuffix(".")
+        help_text = text[:1].lower() + text[1:]
+        SUBCOMMANDS[run.__name__] = Subcommand(run.__name__, arguments, help_text, complete, run, asks)
         return run
 
     return register
@@ -411,15 +407,7 @@ _SCHEMA_HINT = (
 )
 
 
-def find_schema(written: str, namespace: Mapping[str, Any]) -> Any:
-    """Return the type, or the JSON schema, that an option names; raises OptionError.
-
-    Names are looked up in the namespace, among Python's own types and in ``typing``. Nothing is called.
-    """
-    return _Annotation(written, namespace).value()
-
-
-def _held(owner: Any, name: str) -> Any:
+def held_by(owner: Any, name: str) -> Any:
     """Return what a module, a class or an object holds under a name without running its code; None without it."""
     kind = type(owner)
     if issubclass(kind, types.ModuleType):
@@ -429,15 +417,18 @@ def _held(owner: Any, name: str) -> Any:
     return class_attribute(owner, name) if issubclass(kind, type) else find(instance_vars(owner), name)
 
 
-class _Annotation:
-    """One written type and the names that it may use."""
+class Annotation:
+    """The type, or the JSON schema, that an option names.
+
+    Names are looked up in the namespace, among Python's own types and in ``typing``. Nothing is called.
+    """
 
     def __init__(self, written: str, namespace: Mapping[str, Any]) -> None:
         self._written = written
         self._namespace = namespace
 
     def value(self) -> Any:
-        """Return what is written."""
+        """Return what is written; raises OptionError."""
         if len(self._written) > _LONGEST_TYPE:
             raise self._refused("it is too long")
         try:
@@ -482,7 +473,7 @@ class _Annotation:
         if not isinstance(node.value, ast.Name | ast.Attribute):
             raise self._refused(f"{ast.unparse(node)[:80]} is not a type")
         owner = self._of(node.value)
-        found = _held(owner, node.attr)
+        found = held_by(owner, node.attr)
         if found is None:
             inner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
             raise OptionError(f"--schema {self._written[:200]}: {inner!r} has no {node.attr!r}.")
@@ -508,8 +499,8 @@ class _Annotation:
 
     def _made(self, generic: Any, arguments: Any) -> Any:
         kind = type(generic)
-        if not (issubclass(kind, type) or kind.__module__ in _TYPING_MODULES):
-            raise self._refused(f"{kind.__name__} is not a type with parameters")
+        if not (issubclass(kind, type) or module_of(kind) in _TYPING_MODULES):
+            raise self._refused(f"{qualified_name(kind)} is not a type with parameters")
         try:
             return generic[arguments]
         except TypeError as error:

@@ -24,9 +24,18 @@ from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end, is_terminal
 from codex_nb.host.shell_channel import open_pump, serve_until
-from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema, known_effort
+from codex_nb.magics.options import SUBCOMMANDS, Annotation, OptionError, known_effort
 from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
-from codex_nb.session.prompt import TurnRequest, is_question
+from codex_nb.session.prompt import (
+    SOURCE_LIMIT,
+    TurnRequest,
+    cell_prompt,
+    explain_prompt,
+    explained_data,
+    failure_data,
+    fix_prompt,
+    is_question,
+)
 from codex_nb.session.thread import next_name, notebook_thread
 from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
 from codex_nb.tools.describe import cells_that_ran
@@ -60,8 +69,6 @@ if TYPE_CHECKING:
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import StatusLine
 
-
-if TYPE_CHECKING:
     # opens the profile of that name, with settings that override config.toml, a token provider and the notebook's
     # folder; raises ConfigError
     OpenProfile = Callable[[str | None, Mapping[str, Any], str | None, Path | None], Profile]
@@ -108,9 +115,7 @@ class ShellSession:
         self.kernel = InteractiveKernel(shell) if shell is not None else None
         self.last: Answer | None = None
         self._questions = count(1)
-        self._answered: dict[
-            str, int
-        ] = {}  # of each name that is bound to an answer, the number of the question
+        self._answered: dict[str, int] = {}  # the number of the question to whose answer a name is bound
         self.last_code = RunCode()  # what the last answer ran
         self.thread: str | None = None
         self.unanswered: Transcript | None = None  # the last transcript, if the front end did not answer it
@@ -131,20 +136,20 @@ class ShellSession:
         """Open a profile once; None is the configured one."""
         config = self.config
         name, provider = profile or config.profile, config.token_provider
-        insecure = tuple(config.insecure_providers)
-        ways = (config.transport, config.agent_config)
-        key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure, ways)
+        overrides = {
+            "insecure_providers": tuple(config.insecure_providers) or None,
+            "transport": config.transport,
+            "agent_config": config.agent_config,
+            "use_openai_api_key_env": config.openai_api_key == "use" or None,
+        }
+        key = (name, provider, self.environ.get("CODEX_HOME"), *overrides.values())
         with self._lock:
-            if key in self._profiles:
-                self._profiles[key] = self._profiles.pop(key)  # the last one used is the last one let go
-                return self._profiles[key]
-            overrides: dict[str, Any] = {"insecure_providers": insecure or None}
-            overrides |= {"transport": config.transport, "agent_config": config.agent_config}
-            if config.openai_api_key == "use":
-                overrides["use_openai_api_key_env"] = True
-            self._let_go_of_profiles()
-            self._profiles[key] = self._open_profile(name, overrides, provider, self.folder)
-            return self._profiles[key]
+            opened = self._profiles.pop(key, None)
+            if opened is None:
+                self._let_go_of_profiles()
+                opened = self._open_profile(name, overrides, provider, self.folder)
+            self._profiles[key] = opened  # the last one used is the last one let go
+            return opened
 
     def _let_go_of_profiles(self) -> None:
         """Close the profiles that were not used for the longest time, so that a few connections stay open at most."""
@@ -346,6 +351,16 @@ class NotebookReading:
         return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt, self.folder))
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was read from the document that is open in the front end."""
+        return self.snapshot is not None and self.snapshot.origin == "document"
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the front end can run cells."""
+        return self.snapshot is not None and self.snapshot.can_run
+
+    @property
     def sees_no_tags(self) -> bool:
         """Whether the tags of a notebook are unknown: nbclient and papermill send only the code of a cell."""
         end = front_end(self.session.shell)
@@ -379,19 +394,19 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
     """
     config, namespace = session.config, session.namespace
     thread = options.thread or session.thread or session.own_thread
-    approval = options.approval or config.approval
+    approval = options.approval or config.approval or profile.settings.approval
     model = options.model or config.model
     if effort := options.effort or config.effort:
         source = "%%codex: invalid --effort" if options.effort else "CodexMagics.effort: unknown effort"
         known_effort(effort, profile.backend.efforts(model), source=source)
     return TurnRequest(
-        prompt=_prompt(options),
+        prompt=cell_prompt(options.prompt) if options.cell else options.prompt,
         model=model,
         effort=effort,
         thread=thread,
         images=tuple(image_url(name, namespace, session.folder) for name in options.images),
-        schema=find_schema(options.schema, namespace) if options.schema else None,
-        approval=ApprovalPolicy.READ_ONLY if options.cell else _policy(approval, profile),
+        schema=Annotation(options.schema, namespace).value() if options.schema else None,
+        approval=ApprovalPolicy.READ_ONLY if options.cell else ApprovalPolicy(approval),
         folder=session.folder,
         use_cache=session.may_use_cache(thread),
         fresh=options.fresh,
@@ -399,18 +414,6 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
         earlier=session.earlier(options.prompt),
         footer=cast("FooterStyle", config.footer),
     )
-
-
-def _prompt(options: CellOptions) -> str:
-    if not options.cell:
-        return options.prompt
-    from codex_nb.session.prompt import cell_prompt
-
-    return cell_prompt(options.prompt)
-
-
-def _policy(approval: str | None, profile: Profile) -> ApprovalPolicy:
-    return ApprovalPolicy(approval) if approval else profile.settings.approval
 
 
 def with_notebook(
@@ -486,7 +489,7 @@ def switchable(session: ShellSession) -> list[str]:
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:
     """Make a data URL of a figure or image in the namespace, or of a file; raises OptionError."""
     if name in namespace:
-        return f"data:image/png;base64,{base64.b64encode(_png(name, namespace[name])).decode('ascii')}"
+        return _picture_url(name, namespace[name])
     missing = f"--image {name}: neither a figure in your namespace nor an image file."
     if not is_image(name):
         raise OptionError(missing, hint=_IMAGE_HINT)
@@ -502,11 +505,11 @@ def mentioned_picture(name: str, value: object) -> str | None:
     """Draw a figure, a chart or an image of a well-known library as a data URL; None for anything else."""
     if library_of(value) not in _PICTURED or not any(defines(type(value), each) for each in _DRAWN_BY):
         return None
-    return f"data:image/png;base64,{base64.b64encode(_png(name, value)).decode('ascii')}"
+    return _picture_url(name, value)
 
 
-def _png(name: str, value: Any) -> bytes:
-    """Draw what a name holds as a PNG; raises OptionError that says why not."""
+def _picture_url(name: str, value: Any) -> str:
+    """Draw what a name holds as the data URL of a PNG; raises OptionError that says why not."""
     try:
         picture = _drawn(value)
     except Exception as error:
@@ -525,7 +528,7 @@ def _png(name: str, value: Any) -> bytes:
         raise OptionError(
             f"--image {name}: it is larger than {IMAGE_LIMIT // 1_000_000} MB.", hint="Make it smaller."
         )
-    return picture
+    return f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _drawn(value: Any) -> bytes | None:
@@ -632,7 +635,8 @@ def explained_run(snapshot: NotebookSnapshot | None, runs: Iterable[Run]) -> Run
     cell = next((each for each in reversed(snapshot.cells[: snapshot.current]) if _has_code(each)), None)
     if cell is None:
         return None
-    ran = [run for run in asked_about if _is_same(run.cell, cell)]
+    source, ids = cell.source.strip(), {None, cell.cell_id}
+    ran = [run for run in asked_about if run.cell.source.strip() == source and run.cell.cell_id in ids]
     return Run(cell, error=ran[-1].error if ran else "")
 
 
@@ -640,19 +644,12 @@ def _has_code(cell: Cell) -> bool:
     return cell.kind == "code" and bool(cell.source.strip()) and not is_question(cell)
 
 
-def _is_same(run: Cell, cell: Cell) -> bool:
-    return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}
-
-
 def fix_options(options: CellOptions, failed: Run, *, below: bool = False) -> CellOptions:
     """Return the question for a correction of a failed run, in place or below; its subject raises CellSkipped."""
-    from codex_nb.session.prompt import SOURCE_LIMIT, failure_data, fix_prompt
-
     cell = failed.cell
 
     def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
-        is_open = reading.snapshot is not None and reading.snapshot.origin == "document"
-        cell_id = cell.cell_id if is_open and not below else None
+        cell_id = cell.cell_id if reading.is_open and not below else None
         return (("the failed cell", failure_data(failed, reading.hidden(), cell_id)),)
 
     shown = {cell.cell_id: cell.source} if cell.cell_id and len(cell.source) <= SOURCE_LIMIT else {}
@@ -662,7 +659,6 @@ def fix_options(options: CellOptions, failed: Run, *, below: bool = False) -> Ce
 
 def explain_options(options: CellOptions, explained: Callable[[NotebookReading], Run | None]) -> CellOptions:
     """Return the question for an explanation of a run, or of what the prompt says."""
-    from codex_nb.session.prompt import explain_prompt, explained_data
 
     def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
         run = explained(reading)

@@ -1,30 +1,35 @@
-"""The subcommands of ``%codex``: one function each, with the name, help and completion under which it is listed.
+"""The subcommands of ``%codex``: one function each, listed by its name, its docstring and its completion.
 
-The table is read when the extension loads, so what a subcommand needs is imported when it runs.
+The table is read by the first magic or completion, so what takes long to import is imported when a subcommand runs.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from codex_nb.errors import home_as_tilde
-from codex_nb.labels import LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS, ApprovalPolicy
 from codex_nb.magics.options import (
     BELOW,
     CLEAR,
     SUBCOMMANDS,
     SWITCH,
     OptionError,
+    SessionConfig,
     did_you_mean,
     known_effort,
     options_and_help,
     parse_options,
     subcommand,
 )
+from codex_nb.rendering.answer_output import answer_mimebundle
+from codex_nb.rendering.markdown import code_span, escape_markdown, fenced
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -44,8 +49,6 @@ _THROUGH = "\n\nRead through the Codex CLI, whose agent answers your questions."
 
 def show(markdown: str) -> None:
     """Display text as a safe output: HTML and Markdown where they can be drawn, plain text elsewhere."""
-    from codex_nb.rendering.answer_output import answer_mimebundle
-
     display(answer_mimebundle(markdown), raw=True)
 
 
@@ -56,32 +59,23 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join([head, "|" + " --- |" * len(lines[0]), *body])
 
 
-@subcommand(
-    "status",
-    "[PROFILE]",
-    help="show who is signed in, the plan, the limits and where the credentials are stored",
-    complete=("profile",),
-)
+@subcommand("[PROFILE]", complete=("profile",))
 def status(session: ShellSession, name: str) -> None:
-    """Show the account, with buttons where the front end supports them."""
+    """Show who is signed in, the plan, the limits and where the credentials are stored.
+
+    With buttons where the front end supports them.
+    """
     from codex_nb.magics.account import account_status
 
     account_status(session, name or None)._ipython_display_()
     if session.config.engine == "agent":
-        from codex_nb.rendering.markdown import escape_markdown
-
         described = session.wait(session.profile(name or None).agent.open().described())
         show(escape_markdown(home_as_tilde(described)))
 
 
-@subcommand(
-    "login",
-    "[METHOD] [PROFILE]",
-    help="sign in: device (the default), browser, api_key or access_token",
-    complete=("login_method", "profile"),
-)
+@subcommand("[METHOD] [PROFILE]", complete=("login_method", "profile"))
 def login(session: ShellSession, line: str) -> None:
-    """Sign in with the named method."""
+    """Sign in: device (the default), browser, api_key or access_token."""
     from codex_nb.magics.account import log_in
 
     wanted, _, name = line.partition(" ")
@@ -92,13 +86,13 @@ def login(session: ShellSession, line: str) -> None:
     log_in(session, method, name.strip() or None)
 
 
-@subcommand(
-    "logout", "[PROFILE]", help="sign out: revoke and delete the stored credentials", complete=("profile",)
-)
+@subcommand("[PROFILE]", complete=("profile",))
 def logout(session: ShellSession, name: str) -> None:
-    """Sign out once the user confirms; where nobody can be asked, the subcommand itself is the confirmation."""
+    """Sign out: revoke and delete the stored credentials.
+
+    The user confirms it; where nobody can be asked, the subcommand itself is the confirmation.
+    """
     from codex_nb.magics.account import find_sign_out
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.ui.account import sign_out_question
 
     credentials = session.profile(name or None).credentials
@@ -114,8 +108,6 @@ def logout(session: ShellSession, name: str) -> None:
 
 def confirmed(question: str) -> bool:
     """Ask the user a question; no answer is a no."""
-    from codex_nb.rendering.sanitize import visible_line
-
     try:
         answer = input(f"{visible_line(question)} [y]es, [n]o: ")
     except EOFError:
@@ -123,9 +115,9 @@ def confirmed(question: str) -> bool:
     return answer.strip().lower() in {"y", "yes"}
 
 
-@subcommand("models", "[PROFILE]", help="list the models available to this account", complete=("profile",))
+@subcommand("[PROFILE]", complete=("profile",))
 def models(session: ShellSession, name: str) -> None:
-    """List the account's models."""
+    """List the models available to this account."""
     profile = session.profile(name or None)
     used = session.config.model or profile.settings.model
     if session.config.engine == "agent":
@@ -141,13 +133,9 @@ def models(session: ShellSession, name: str) -> None:
     show(table(heads, rows) + through if rows else "The backend lists no models. Name one with -m.")
 
 
-@subcommand(
-    "model", "[NAME]", help="show the current model, or set one for this session", complete=("model",)
-)
+@subcommand("[NAME]", complete=("model",))
 def model(session: ShellSession, name: str) -> None:
-    """Set the session's model, or show the current one."""
-    from codex_nb.rendering.markdown import code_span
-
+    """Show the current model, or set one for this session."""
     profile, doubt = session.profile(), ""
     if name:
         found = session.wait(profile.backend.choose(name))
@@ -161,14 +149,9 @@ def model(session: ShellSession, name: str) -> None:
     show(f"Model: {code_span(chosen)}.{doubt}" if chosen else default)
 
 
-@subcommand(
-    "effort",
-    "[LEVEL]",
-    help="show the current reasoning effort, or set one for this session",
-    complete=("effort",),
-)
+@subcommand("[LEVEL]", complete=("effort",))
 def effort(session: ShellSession, level: str) -> None:
-    """Set the session's reasoning effort, or show the current one."""
+    """Show the current reasoning effort, or set one for this session."""
     if level:
         offered = session.profile().backend.efforts(session.config.model)
         known_effort(level, offered, source="%codex effort: unknown effort")
@@ -177,9 +160,9 @@ def effort(session: ShellSession, level: str) -> None:
     show(f"Reasoning effort: {chosen or 'model default'}.")
 
 
-@subcommand("usage", "[PROFILE]", help="show the plan's limits and when they reset", complete=("profile",))
+@subcommand("[PROFILE]", complete=("profile",))
 def usage(session: ShellSession, name: str) -> None:
-    """Show the limits."""
+    """Show the plan's limits and when they reset."""
     from codex_nb.ui.account import limit_rows
 
     profile, is_agent = session.profile(name or None), session.config.engine == "agent"
@@ -193,14 +176,9 @@ def usage(session: ShellSession, name: str) -> None:
     )
 
 
-@subcommand(
-    "context",
-    "[--full] [OPTIONS] [QUESTION]",
-    help="show exactly what the next question would send; --full prints the request",
-    complete=("question",),
-)
+@subcommand("[--full] [OPTIONS] [QUESTION]", complete=("question",))
 def context(session: ShellSession, line: str) -> None:
-    """Show the next request: its size by part, and the texts that it adds; or the whole of it."""
+    """Show exactly what the next question would send; --full prints the request."""
     from codex_nb.magics.cell import show_preview
 
     first, _, rest = line.partition(" ")
@@ -212,7 +190,6 @@ def context(session: ShellSession, line: str) -> None:
 
 def preview(request: TurnRequest, previewed: Preview) -> str:
     """Return what would be sent as Markdown: sizes first, then the text of each new message."""
-    from codex_nb.rendering.markdown import fenced
     from codex_nb.session.prompt import describe_redactions, redacted_places
     from codex_nb.session.thread import size_of
 
@@ -251,8 +228,6 @@ def preview(request: TurnRequest, previewed: Preview) -> str:
 
 def full_preview(request: TurnRequest, previewed: Preview) -> str:
     """Return the whole request as Markdown; images and what only the service can read by their length."""
-    from codex_nb.rendering.markdown import fenced
-
     del request
     sent = previewed.request
     body = {"model": sent.model, "tools": sent.tools, "input": sent.input, "text": sent.text_format}
@@ -279,22 +254,24 @@ def _section(item: Item, *, is_question: bool) -> str:
     return "instructions" if text.startswith(BASE[:40]) else AGENTS_FILE
 
 
-@subcommand("last", help="show the last answer again")
+@subcommand()
 def last(session: ShellSession, _: str) -> Any:
-    """Return the last answer, also one whose cell lost it to a reloaded page."""
+    """Show the last answer again.
+
+    Also one whose cell lost it to a reloaded page.
+    """
     if session.last is None:
         raise OptionError("%codex last: nothing has been answered yet.", hint="Ask with %%codex.")
     return session.last
 
 
-@subcommand("keep", help="turn the code that the last answer ran into cells below it")
+@subcommand()
 def keep(session: ShellSession, _: str) -> None:
-    """Insert the code that ran as cells; where there is no open notebook, make it the next input."""
-    from codex_nb.host.engine import Mailbox
-    from codex_nb.host.shell_channel import open_pump
-    from codex_nb.magics.cell import open_view
-    from codex_nb.session.events import TextDone
-    from codex_nb.tools.approval import PendingApprovals
+    """Turn the code that the last answer ran into cells below it.
+
+    Where there is no open notebook, it becomes the next input.
+    """
+    from codex_nb.magics.cell import showing
 
     cells = session.last_code.cells()
     if not cells:
@@ -302,27 +279,22 @@ def keep(session: ShellSession, _: str) -> None:
             "%codex keep: the last answer ran no code.",
             hint="Only code that Codex ran without an error can be kept.",
         )
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
-        opened = open_view(session, mailbox, pump, PendingApprovals())
-        try:
-            opened.view.apply(TextDone("kept", _keep_cells(session, opened, cells)))
-        finally:
-            opened.view.close()
+    with showing(session) as opened:
+        opened.show(_keep_cells(session, opened, cells))
 
 
 def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCell]) -> str:
-    from codex_nb.host.cells import ANSWER_S, cells_payload
-    from codex_nb.magics.cell import page_of
-    from codex_nb.rendering.markdown import fenced
+    from codex_nb.errors import ToolError
+    from codex_nb.magics.cell import notebook_of
 
     failed = len(session.last_code.runs) - len(cells)
     left_out = f" Runs that failed were left out: {failed}." if failed else ""
     places = {session.last_code.asking: "below the answer", opened.code.asking: "below this cell"}
     for below, place in places.items():
-        payload = {"cells": cells_payload(cells), "after": below}
         if below is None or opened.transcript is None:
             continue
-        if opened.transcript.ask("insert_cells", payload, ANSWER_S, page_of(session.shell)) is not None:
+        with suppress(ToolError):
+            session.wait(notebook_of(session, opened.transcript, []).insert(cells, below))
             return f"{len(cells)} cell{'s' * (len(cells) > 1)} inserted {place}.{left_out}"
     session.shell.set_next_input("\n\n".join(cell.source for cell in cells))
     return "\n\n".join(
@@ -330,11 +302,12 @@ def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCe
     )
 
 
-@subcommand(
-    "undo", "[N]", help="take back what the last answer (or the last N) changed in the notebook's cells"
-)
+@subcommand("[N]")
 def undo(session: ShellSession, line: str) -> None:
-    """Take back changes of cells, unless a person has changed them since."""
+    """Take back what the last answer (or the last N) changed in the notebook's cells.
+
+    What a person has changed since is left.
+    """
     from codex_nb.magics.cell import undo_answers
 
     if line and not (line.isdecimal() and line.isascii() and int(line[:9]) > 0):
@@ -342,15 +315,9 @@ def undo(session: ShellSession, line: str) -> None:
     undo_answers(session, int(line[:9] or 1))
 
 
-@subcommand(
-    "fix",
-    "[--below] [OPTIONS] [QUESTION]",
-    help="correct the cell that failed last, in place or (--below) in a cell below",
-    complete=("below", "question"),
-    asks=True,
-)
+@subcommand("[--below] [OPTIONS] [QUESTION]", complete=("below", "question"), asks=True)
 def fix(session: ShellSession, line: str) -> None:
-    """Ask for a correction of the last error."""
+    """Correct the cell that failed last, in place or (--below) in a cell below."""
     from codex_nb.magics.cell import answer_cell
     from codex_nb.magics.session import NotebookReading, fix_options, last_failure
     from codex_nb.session.prompt import NoFailedCell
@@ -370,15 +337,9 @@ def fix(session: ShellSession, line: str) -> None:
     answer_cell(session, options)
 
 
-@subcommand(
-    "explain",
-    "[OPTIONS] [CODE]",
-    help="explain the last cell, or the code that follows",
-    complete=("question",),
-    asks=True,
-)
+@subcommand("[OPTIONS] [CODE]", complete=("question",), asks=True)
 def explain(session: ShellSession, line: str) -> None:
-    """Ask what the last cell, or the code on the line, does."""
+    """Explain the last cell, or the code that follows."""
     from codex_nb.magics.cell import answer_cell
     from codex_nb.magics.session import explain_options, explained_run
 
@@ -388,24 +349,17 @@ def explain(session: ShellSession, line: str) -> None:
     answer_cell(session, options)
 
 
-@subcommand(
-    "tools",
-    "[on|off NAME]",
-    help="list what the model may use here and what it must ask for, or switch a tool or an MCP server off or on",
-    complete=("switch", "switchable"),
-)
+@subcommand("[on|off NAME]", complete=("switch", "switchable"))
 def tools(session: ShellSession, line: str) -> None:
-    """List the tools that a question offers, with the approval policy in force; or switch one for this notebook."""
+    """List what the model may use here and what it must ask for, or switch a tool or an MCP server off or on."""
     if line:
         _switch(session, line)
         return
-    from codex_nb.labels import ApprovalPolicy
     from codex_nb.magics.session import offered_tools
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.approval import ApprovalRules
 
-    chosen, profile = session.config.approval, session.profile()
-    rules = ApprovalRules(ApprovalPolicy(chosen) if chosen else profile.settings.approval)
+    profile = session.profile()
+    rules = ApprovalRules(ApprovalPolicy(session.config.approval or profile.settings.approval))
     states: tuple[ServerState, ...] = ()
     if profile.settings.mcp_servers:
         states = session.wait(profile.assistant.servers().start(session.switched_off))
@@ -431,8 +385,6 @@ def _servers(states: Sequence[ServerState]) -> Iterator[str]:
     """Yield a table of the MCP servers, and what of them is not offered."""
     if not states:
         return
-    from codex_nb.rendering.markdown import escape_markdown
-    from codex_nb.rendering.sanitize import visible_line
     from codex_nb.session.mcp import MISSING, is_missing
 
     rows = [
@@ -471,16 +423,10 @@ def _switch(session: ShellSession, line: str) -> None:
     show(f"`{name}` is switched {verb} in this notebook.")
 
 
-@subcommand(
-    "approvals",
-    "[--clear [TOOL]]",
-    help="list what you have allowed for this session, or take it back",
-    complete=("clear", "tool"),
-)
+@subcommand("[--clear [TOOL]]", complete=("clear", "tool"))
 def approvals(session: ShellSession, line: str) -> None:
-    """List what runs unasked because the user allowed it, or ask again for all of it or for one tool."""
+    """List what you have allowed for this session, or take it back."""
     from codex_nb.magics.session import known_tools
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.nbmodel import truncate
 
     memory = (assistant := session.profile().assistant).memory
@@ -525,44 +471,30 @@ def _take_back(assistant: Assistant, offered: Mapping[str, Tool[Any]], name: str
     show(f"Codex asks again before it uses `{name}`.")
 
 
-OWN_SETTINGS = (
-    "model",
-    "effort",
-    "approval",
-    "profile",
-    "display",
-    "context_tokens",
-    "replay",
-    "footer",
-    "error_buttons",
-)
-
-
-@subcommand(
-    "config", "[PROFILE]", help="show every setting, its value and where it comes from", complete=("profile",)
-)
+@subcommand("[PROFILE]", complete=("profile",))
 def config(session: ShellSession, name: str) -> None:
-    """Show the current settings; none of them is a secret."""
+    """Show every setting, its value and where it comes from.
+
+    None of them is a secret.
+    """
     from codex_nb.doctor import settings_table
-    from codex_nb.rendering.markdown import escape_markdown
 
     settings = session.profile(name or None).settings
-    chosen = {each: getattr(session.config, each) for each in OWN_SETTINGS}
-    rows = [
-        (key, str(chosen[key]), f"%config CodexMagics.{key}")
-        for key in chosen
-        if chosen[key] != type(session.config).class_traits()[key].default_value
+    own = [
+        (key, str(chosen), f"%config CodexMagics.{key}")
+        for key, trait in SessionConfig.class_own_traits(config=True).items()
+        if (chosen := getattr(session.config, key)) != trait.default() and not (name and key == "profile")
     ]
-    rows += settings_table(settings)
+    rows = {row[0]: row for row in (*settings_table(settings), *own)}.values()  # what is set here wins
     heads = ("setting", "value", "where it comes from")
     text = table(heads, [[escape_markdown(home_as_tilde(each)) for each in row] for row in rows])
     notes = "\n".join(f"- {escape_markdown(home_as_tilde(warning))}" for warning in settings.warnings)
     show(f"{text}\n\n{notes}" if notes else text)
 
 
-@subcommand("help", help="show this help")
-def show_help(_: ShellSession, __: str) -> None:
-    """List the subcommands and the options."""
+@subcommand()
+def help(_: ShellSession, __: str) -> None:  # noqa: A001 - the subcommand's name
+    """Show this help."""
     commands = [(f"`{each.usage}`", each.help) for each in SUBCOMMANDS.values()]
     options = ((", ".join(f"`{flag}`" for flag in flags), text) for flags, text in options_and_help())
     introduction = (

@@ -20,6 +20,8 @@ from codex_nb.magics.options import (
     subcommand,
 )
 from codex_nb.magics.subcommands import confirmed, show, table
+from codex_nb.rendering.markdown import code_span, escape_markdown
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,16 +38,9 @@ _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]+")
 _LIST = "%codex threads lists the threads."
 
 
-@subcommand(
-    "thread",
-    "[NAME]",
-    help="show the current thread with its last turns, or switch to another one",
-    complete=("thread",),
-)
+@subcommand("[NAME]", complete=("thread",))
 def thread(session: ShellSession, line: str) -> None:
-    """Switch to a thread, or show the current one."""
-    from codex_nb.rendering.markdown import escape_markdown
-
+    """Show the current thread with its last turns, or switch to another one."""
     session.thread = _name(line) or session.thread
     name = _current(session)
     used, turns = _opened(session, name)
@@ -58,14 +53,9 @@ def thread(session: ShellSession, line: str) -> None:
     show("\n\n".join(filter(None, [heading, count, *map(_turn_text, turns[-LAST_TURNS:])])))
 
 
-@subcommand(
-    "threads",
-    "[PROFILE | --delete NAME | --delete --all]",
-    help="list saved threads, or delete one or all of them with their saved answers",
-    complete=("profile_or_delete", "thread_or_all"),
-)
+@subcommand("[PROFILE | --delete NAME | --delete --all]", complete=("profile_or_delete", "thread_or_all"))
 def threads(session: ShellSession, line: str) -> None:
-    """List the saved threads, or delete some."""
+    """List saved threads, or delete one or all of them with their saved answers."""
     option, _, name = line.partition(" ")
     if option == DELETE:
         _delete(session, _name(name))
@@ -76,17 +66,15 @@ def threads(session: ShellSession, line: str) -> None:
         show(_listed(found) if found else "No threads are saved yet.")
 
 
-@subcommand("new", help="start a new thread")
+@subcommand()
 def new(session: ShellSession, _: str) -> None:
-    """Start an empty thread."""
+    """Start a new thread."""
     show(f"New thread: {_shown(session.new_thread())}.")
 
 
-@subcommand("fork", "NEWNAME", help="continue a copy of the current thread under another name")
+@subcommand("NEWNAME")
 def fork(session: ShellSession, line: str) -> None:
-    """Copy the current thread and switch to the copy."""
-    from codex_nb.rendering.markdown import escape_markdown
-
+    """Continue a copy of the current thread under another name."""
     new_name, name = _name(line), _current(session)
     store = session.profile().assistant.threads
     if not new_name or new_name.startswith("-"):
@@ -112,12 +100,11 @@ def fork(session: ShellSession, line: str) -> None:
     )
 
 
-@subcommand("compact", help="replace the current thread by a summary, so that questions send less")
+@subcommand()
 def compact(session: ShellSession, line: str) -> None:
-    """Compact the current thread now."""
+    """Replace the current thread by a summary, so that questions send less."""
     from codex_nb.host.engine import refuse_inside_turn
     from codex_nb.magics.session import make_question
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.known_values import secrets_of_namespace
 
     refuse_inside_turn()
@@ -132,15 +119,9 @@ def compact(session: ShellSession, line: str) -> None:
     show("\n\n".join(escape_markdown(notice.text) for notice in notices))
 
 
-@subcommand(
-    "export",
-    "[--overwrite] [NAME] [FILE]",
-    help="write a thread to a Markdown file: its questions, answers and the code that ran",
-    complete=("thread", "file"),
-)
+@subcommand("[--overwrite] [NAME] [FILE]", complete=("thread", "file"))
 def export(session: ShellSession, line: str) -> None:
-    """Write a thread as Markdown into the notebook's folder, or to the file named."""
-    from codex_nb.rendering.markdown import escape_markdown
+    """Write a thread to a Markdown file: its questions, answers and the code that ran."""
     from codex_nb.session.thread_file import export_markdown
 
     option, _, rest = line.partition(" ")
@@ -215,9 +196,6 @@ def _current(session: ShellSession) -> str:
 
 
 def _shown(name: str) -> str:
-    from codex_nb.rendering.markdown import code_span
-    from codex_nb.rendering.sanitize import visible_line
-
     return code_span(visible_line(name))
 
 
@@ -232,7 +210,6 @@ def _opened(session: ShellSession, name: str) -> tuple[Thread, list[PastTurn]]:
 
 
 def _turn_text(turn: PastTurn) -> str:
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.thread_file import one_line
 
     question, answer = one_line(turn.question, ANSWER_LENGTH), one_line(turn.answer, ANSWER_LENGTH)
@@ -240,8 +217,6 @@ def _turn_text(turn: PastTurn) -> str:
 
 
 def _delete(session: ShellSession, name: str) -> None:
-    from codex_nb.rendering.markdown import escape_markdown
-
     profile = session.profile()
     found = [info for info in profile.assistant.threads.threads() if name in {info.name, ALL}]
     if not name or (name != ALL and not found):
@@ -259,7 +234,6 @@ def _delete(session: ShellSession, name: str) -> None:
 
 
 def _listed(found: Iterable[ThreadInfo]) -> str:
-    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.thread_file import one_line
     from codex_nb.ui.account import local_time
 

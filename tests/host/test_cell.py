@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from codex_nb.host.cell import BlockingTurn, TurnInterrupted, frame_length, run_turn_in_cell
+from codex_nb.host.cell import BlockingTurn, TurnInterrupted, frame_length
 from codex_nb.host.engine import Engine, Mailbox
 from codex_nb.host.interrupts import deferring_interrupts, interruptible
 from codex_nb.host.shell_channel import IdlePump
@@ -38,7 +38,7 @@ def run(
     engine: Engine, mailbox: Mailbox, view: RecordingView, events: AsyncGenerator[TurnEvent, None]
 ) -> Answer:
     with IdlePump(mailbox) as pump:
-        return run_turn_in_cell(engine, events, view, mailbox, pump)
+        return BlockingTurn(engine, view, mailbox, pump.once).run(events)
 
 
 def interrupt() -> None:

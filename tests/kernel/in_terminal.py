@@ -10,7 +10,7 @@ from typing import Any
 
 from IPython import get_ipython
 
-from codex_nb.host.cell import run_turn_in_cell
+from codex_nb.host.cell import BlockingTurn
 from codex_nb.host.engine import Mailbox, engine
 from codex_nb.host.shell import InteractiveKernel
 from codex_nb.host.shell_channel import open_pump
@@ -43,7 +43,7 @@ def show(code: str | None = None) -> Answer:
     with Mailbox() as mailbox, open_pump(shell, mailbox) as pump:
         print(type(pump).__name__)
         events = _endless() if code is None else _running(code, mailbox)
-        return run_turn_in_cell(engine(), events, PrintingView(), mailbox, pump)
+        return BlockingTurn(engine(), PrintingView(), mailbox, pump.once).run(events)
 
 
 async def _endless() -> AsyncGenerator[TurnEvent, None]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from IPython import get_ipython
 
-from codex_nb.host.cell import run_in_background, run_turn_in_cell
+from codex_nb.host.cell import BlockingTurn, run_in_background
 from codex_nb.host.engine import Mailbox, engine
 from codex_nb.host.shell import InteractiveKernel
 from codex_nb.host.shell_channel import open_pump
@@ -87,7 +87,7 @@ def show(events: Events) -> Answer:
         pressed.clear()
         with open_pump(shell, mailbox) as pump:
             pumps.append(type(pump).__name__)
-            return run_turn_in_cell(engine(), events(mailbox), PrintingView(), mailbox, pump)
+            return BlockingTurn(engine(), PrintingView(), mailbox, pump.once).run(events(mailbox))
 
 
 def show_in_background(events: Events) -> Any:

@@ -113,6 +113,7 @@ REFUSED = [
     ("[" * 500 + "int" + "]" * 500, ""),
     ("|".join(["int"] * 5_000), ""),
     ("places['City']", ""),
+    ("odd[int]", "Odd is not a type with parameters"),
 ]  # fmt: skip
 
 
@@ -124,7 +125,10 @@ def test_what_is_no_type_is_refused_in_one_line_and_nothing_is_sent_or_run(
     notebook.run("made = []\ndef make():\n    made.append(1)\n    return [City]")
     notebook.run(
         "class Acts:\n    City = property(lambda self: make()[0])\n    def __getattr__(self, name):\n        make()\n"
-        "acts = Acts()"
+        "acts = Acts()\n"
+        "class Kind(type):\n    __module__ = __name__ = property(lambda self: make())\n"
+        "class Odd(metaclass=Kind): ...\n"
+        "odd = Odd()"
     )
     ran = notebook.run(f"%%codex -o x --schema {written}\nWhich?")
     (line,) = [line for line in (ran.out + ran.error).splitlines() if line.strip()]

@@ -182,11 +182,16 @@ def test_a_stored_login_that_cannot_be_read_can_be_signed_out(notebook: Notebook
 
 
 def test_the_settings_in_force_are_shown_without_secrets(notebook: Notebook, codex_home: Path) -> None:
-    notebook.run("%config CodexMagics.effort = 'low'")
+    notebook.run("%config CodexMagics.effort = 'low'\n%config CodexMagics.engine = 'agent'")
+    notebook.run("%config CodexMagics.transport = 'http'")
     rows = [line.strip("| ").split(" | ") for line in notebook.run("%codex config").out.splitlines()]
     shown = {row[0].replace("\\", ""): [each.strip() for each in row[1:]] for row in rows if len(row) == 3}
     file = str(codex_home / "config.toml").replace("\\", "")
     assert shown["effort"] == ["low", "%config CodexMagics.effort"]
+    assert [row[1:] for row in rows if row[0].startswith("transport")] == [
+        ["http", "%config CodexMagics.transport"]
+    ]
+    assert shown["engine"] == ["agent", "%config CodexMagics.engine"]
     assert [each.replace("\\", "") for each in shown["model_provider"]] == ["simulator", file]
     assert shown["model_verbosity"] == ["", "default"]
 
