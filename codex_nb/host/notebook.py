@@ -61,13 +61,23 @@ class _Execution:
     deleted: bool = False
     inner_error: str = ""  # of code that a magic such as %%capture ran inside the cell
     cached_run: Run | None = None  # cleared when the run changes
+    cached_cell: Cell | None = (
+        None  # cleared when its outputs change; it remembers the texts that were made of it
+    )
+    result_count: int = 0  # in the history, which has the results of a terminal
     collector: OutputCollector = field(default_factory=OutputCollector)
     size: int = 0
 
-    def cell(self) -> Cell:
-        return Cell(
-            "code", self.source, self.cell_id, self.collector.outputs(), self.execution_count, self.tags
-        )
+    def cell(self, results: Mapping[int, Any]) -> Cell:
+        """Return the cell, with its results in a terminal's history: the same object as long as nothing changes."""
+        count = len(results.get(self.execution_count or 0, ()))
+        if self.cached_cell is None or count != self.result_count:
+            outputs = (*_history_outputs(results, self.execution_count), *self.collector.outputs())
+            self.cached_cell = Cell(
+                "code", self.source, self.cell_id, outputs, self.execution_count, self.tags
+            )
+            self.result_count = count
+        return self.cached_cell
 
     def run(self) -> Run:
         if self.cached_run is None:
@@ -120,8 +130,9 @@ class OutputRecorder:
 
     def cells(self) -> tuple[Cell, ...]:
         """Return the recorded cells in the order in which they first ran."""
+        results = _history_results(self._shell) if self._kernel is None else {}
         with self._lock:
-            return tuple(execution.cell() for execution in self._executions)
+            return tuple(execution.cell(results) for execution in self._executions)
 
     def runs(self) -> tuple[Run, ...]:
         """Return all runs in order of time, including those of cells that ran again or were deleted."""
@@ -180,6 +191,7 @@ class OutputRecorder:
             self._running = [each for each in self._running if each[0] is not result.info]
             for execution in ended:
                 execution.execution_count = result.execution_count or execution.execution_count
+                execution.cached_cell = None
                 self._finish(execution, error, error_text)
 
     def _finish(self, execution: _Execution, error: BaseException | None, error_text: str) -> None:
@@ -220,6 +232,7 @@ class OutputRecorder:
             del self._by_display[next(iter(self._by_display))]
 
     def _update_size(self, execution: _Execution) -> None:
+        execution.cached_cell = None
         size = execution.collector.size()
         self._total += size - execution.size
         execution.size = size
@@ -231,7 +244,7 @@ class OutputRecorder:
 
     def _drop_outputs(self, execution: _Execution) -> None:
         self._total -= execution.size
-        execution.size, execution.collector = 0, OutputCollector()
+        execution.size, execution.collector, execution.cached_cell = 0, OutputCollector(), None
 
     def _forget(self, execution: _Execution) -> None:
         """Take no more outputs of a cell that is not listed any more."""
@@ -495,17 +508,18 @@ def _updated(
 def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:
     """Return the cells that ran in this kernel: from history before the recorder started, then as recorded."""
     recorded = () if recorder is None else recorder.cells()
-    results = getattr(shell.history_manager, "outputs", {})  # which IPython 9 stores, and 8 does not
+    results = _history_results(shell)
     earlier = [
         cell.with_outputs(_history_outputs(results, cell.execution_count))
         for cell in _earlier_cells(shell, recorder)
     ]
-    if getattr(shell, "kernel", None) is None:
-        recorded = tuple(
-            cell.with_outputs((*_history_outputs(results, cell.execution_count), *cell.outputs))
-            for cell in recorded
-        )
     return (*earlier, *recorded)
+
+
+def _history_results(shell: Any) -> Mapping[int, Any]:
+    """Return the results of cells in IPython's history, by execution count: IPython 9 keeps them, and 8 does not."""
+    results: Mapping[int, Any] = getattr(shell.history_manager, "outputs", {})
+    return results
 
 
 def _earlier_cells(shell: Any, recorder: OutputRecorder | None) -> list[Cell]:

@@ -237,3 +237,15 @@ def test_in_a_terminal_the_history_is_the_notebook(shell: InteractiveShell) -> N
         current=3,
     )
     assert [cell.source for cell in recorder.cells()] == ["a + 1", "a / 0", "read()"]
+
+
+def test_a_result_that_came_after_a_cell_was_read_is_read_the_next_time(shell: InteractiveShell) -> None:
+    recorder = OutputRecorder(shell)
+    recorder.start()
+    read: list[NotebookSnapshot] = []
+    shell.user_ns["read"] = lambda: read.append(read_notebook(shell, None, recorder, {}))
+    run(shell, "read() or 7")
+    run(shell, "read()")
+    recorder.stop()
+    outputs = [[each["data"] for each in snapshot.cells[0].outputs] for snapshot in read]
+    assert outputs == [[], [{"text/plain": "7"}]]
