@@ -428,9 +428,16 @@ def _empty(who: str, status: int | None) -> str:
     return f"{who} returned an empty response ({status})."
 
 
-def unreadable_response(status: int, content_type: str, body: bytes, *, backend: Backend) -> ApiError:
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the content type of a response without its parameters; empty where it has none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def unreadable_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, backend: Backend
+) -> ApiError:
     """Return the error for a successful response that is no event stream: a web page, other JSON, nothing."""
-    kind = content_type.partition(";")[0].strip() or "an unnamed content type"
+    kind = media_type(headers) or "an unnamed content type"
     if status == httpx.codes.NO_CONTENT or not body:
         message = _empty(backend.name, status)
     else:

@@ -73,8 +73,7 @@ def _body_or_error(reply: JsonResponse, backend: Backend, url: str) -> Any:
     if not reply.is_ok:
         return response_error(reply.status, reply.headers, reply.content, backend=backend, url=url)
     if reply.value is None:
-        kind = reply.headers.get("content-type", "")
-        return unreadable_response(reply.status, kind, reply.content, backend=backend)
+        return unreadable_response(reply.status, reply.headers, reply.content, backend=backend)
     return reply.value
 
 

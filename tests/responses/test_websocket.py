@@ -373,8 +373,7 @@ async def test_a_recorded_stream_gives_the_same_events_in_frames(
     from codex_nb.responses.stream import EventStreamDecoder
 
     decoder = EventStreamDecoder()
-    data = [each.raw for each in decoder.feed(recording.responses[-1])]
-    data += [last.raw] if (last := decoder.unfinished()) else []
+    data = [*decoder.feed(recording.responses[-1]), *decoder.feed(b"\n\n")]
     data = [each for each in data if each != b"[DONE]"]
     lines = tuple(Raw(b"data: " + each.replace(b"\n", b"\ndata: ") + b"\n\n") for each in data)
     found = []
