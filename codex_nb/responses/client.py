@@ -109,7 +109,6 @@ def unfinished_message(
 
 
 KeyedT = TypeVar("KeyedT", bound=ev.KeyedEvent)
-ServerEventT = ev.ServerEvent | ev.UnknownEvent
 
 
 class ResponseAccumulator:
@@ -138,7 +137,7 @@ class ResponseAccumulator:
         """Return the accumulator of the next attempt, which carries what is complete by now."""
         return ResponseAccumulator(self.completed_items, turn_state=self.turn_state)
 
-    def apply(self, event: ServerEventT) -> ServerEventT:
+    def apply(self, event: ev.ReceivedEvent) -> ev.ReceivedEvent:
         """Take one event; return it with its ``item_id`` resolved to the item's one key."""
         self.events_seen += 1
         match event:
@@ -516,9 +515,7 @@ class ResponsesClient:
         accumulator.turn_state = response.headers.get(TURN_STATE_HEADER) or accumulator.turn_state
         return ResponseReader(response, self.backend, budget)
 
-    def _apply(
-        self, event: ev.ServerEvent | ev.UnknownEvent, accumulator: ResponseAccumulator
-    ) -> ev.ResponseEvent | None:
+    def _apply(self, event: ev.ReceivedEvent, accumulator: ResponseAccumulator) -> ev.ResponseEvent | None:
         """Return what the caller is shown of an event; one that tells of a failure raises it."""
         match event:
             case ev.ResponseFailed(response=failed):

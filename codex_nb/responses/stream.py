@@ -33,7 +33,7 @@ from codex_nb.responses.events import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
 
-    from codex_nb.responses.events import ResponseFinished, ServerEvent
+    from codex_nb.responses.events import ReceivedEvent, ResponseFinished, ServerEvent
     from codex_nb.responses.request import Backend
 
     OnFinished = Callable[[ResponseFinished, int], None]
@@ -73,7 +73,7 @@ class ResponseBudget:
         if self.stream_bytes < 0 or self.lines < 0:
             raise EventTooLargeError("it does not come to an end")
 
-    def parsed(self, raw: bytes) -> ServerEvent | UnknownEvent | None:
+    def parsed(self, raw: bytes) -> ReceivedEvent | None:
         """Parse an event's data if there is room for it, and take away what is kept of it."""
         if not fits(raw, self.memory):
             raise EventTooLargeError("there is too much text, or there are too many items in it")
@@ -149,7 +149,7 @@ class EventStreamDecoder:
             raise EventTooLargeError(f"one of its events exceeds {format_size(self._max_event_bytes)}")
 
 
-def coalesce_deltas(events: Sequence[ServerEvent | UnknownEvent]) -> Iterator[ServerEvent | UnknownEvent]:
+def coalesce_deltas(events: Sequence[ReceivedEvent]) -> Iterator[ReceivedEvent]:
     """Yield the events in their order; deltas of one part that follow each other become one delta."""
     for _, group in groupby(events, key=_delta_key):
         first, *more = group
@@ -159,7 +159,7 @@ def coalesce_deltas(events: Sequence[ServerEvent | UnknownEvent]) -> Iterator[Se
         yield first
 
 
-def _delta_key(event: ServerEvent | UnknownEvent) -> Hashable:
+def _delta_key(event: ReceivedEvent) -> Hashable:
     """Return what deltas of one part share; any other event stands alone."""
     return (event.item_id, event.output_index, event.part) if isinstance(event, Delta) else id(event)
 
@@ -298,7 +298,7 @@ class ResponseReader:
         is_other = self._media_type in {"application/json", *_HTML_TYPES}
         self._is_event_stream = response.status_code == httpx.codes.OK and not is_other
 
-    async def read(self) -> list[ServerEvent | UnknownEvent]:
+    async def read(self) -> list[ReceivedEvent]:
         """Return the events that have arrived, or the next one; nothing after the terminal one.
 
         A response that is no event stream, or that breaks off, raises a CodexError.
@@ -342,7 +342,7 @@ class ResponseReader:
         await self._coalesced.aclose()
         await self._response.aclose()
 
-    async def _next_events(self) -> list[ServerEvent | UnknownEvent]:
+    async def _next_events(self) -> list[ReceivedEvent]:
         """Read until at least one event is complete; none at the end. Bytes that complete nothing do not count."""
         loop, idle_s = asyncio.get_running_loop(), self._backend.idle_timeout_s
         async with asyncio.timeout(idle_s) as limit:
@@ -358,28 +358,28 @@ class ResponseReader:
                     limit.reschedule(loop.time() + idle_s)
         return []
 
-    def _last_events(self) -> list[ServerEvent | UnknownEvent]:
+    def _last_events(self) -> list[ReceivedEvent]:
         """Return the terminal event that the stream ended in without its blank line, which the standard discards.
 
         Codex's own recordings end so, and complete JSON can be told from a cut.
         """
         return [event for event in self._parse(self._decoder.feed(b"\n\n")) if event.type in TERMINAL_TYPES]
 
-    def _parse(self, sent: list[bytes]) -> list[ServerEvent | UnknownEvent]:
+    def _parse(self, sent: list[bytes]) -> list[ReceivedEvent]:
         events = [event for data in sent if (event := self._budget.parsed(data)) is not None]
         if self._on_finished is not None and len(events) < len(sent):
             raise UnacceptableResponse("a frame is no event")  # a frame is an event, or it is none of ours
         self._events_seen += len(events)
         return events
 
-    def _up_to_terminal(self, events: list[ServerEvent | UnknownEvent]) -> list[ServerEvent | UnknownEvent]:
+    def _up_to_terminal(self, events: list[ReceivedEvent]) -> list[ReceivedEvent]:
         for place, event in enumerate(events, start=1):
             if event.type in TERMINAL_TYPES:
                 self._is_over = True
                 return events[:place]
         return events
 
-    async def _read_whole(self) -> list[ServerEvent | UnknownEvent]:
+    async def _read_whole(self) -> list[ReceivedEvent]:
         """Read a response that is no event stream: a whole answer is its terminal event, anything else an error.
 
         An event stream that is labelled as JSON is read, but not as it arrives.
