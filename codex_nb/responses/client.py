@@ -23,7 +23,7 @@ from codex_nb.responses.request import TURN_STATE_HEADER, request_body, request_
 from codex_nb.responses.stream import ResponseBudget, ResponseReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from codex_nb.http import Route
     from codex_nb.responses.models import ModelCatalog
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 
 
-def is_client_tool_call(item: JsonObject) -> bool:
+def _is_client_tool_call(item: JsonObject) -> bool:
     """Whether the item is a tool call whose output the client must send next."""
     return item.get("type") in {"function_call", "custom_tool_call"} and isinstance(item.get("call_id"), str)
 
@@ -48,7 +48,7 @@ def _message_text(item: JsonObject) -> str:
     return text or "".join(_text_of(part, "refusal") for part in parts if part.get("type") == "refusal")
 
 
-def merge_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
+def _merge_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
     """Merge the terminal response's items (``final``) with those that were done before, each item once.
 
     Of two equal copies the done one is kept, which was seen already and may hold the encrypted reasoning; of two that
@@ -88,8 +88,8 @@ def _is_same_item(one: JsonObject, other: JsonObject) -> bool:
     return all(one.get(key) == other.get(key) for key in (one.keys() | other.keys()) - _IGNORED_KEYS)
 
 
-def unfinished_message(
-    begun: JsonObject | None, texts: Mapping[tuple[str, int], Sequence[str]]
+def _unfinished_message(
+    begun: JsonObject, texts: Mapping[tuple[str, int], Sequence[str]]
 ) -> JsonObject | None:
     """Build the message that an interrupted item has got so far; None for other items.
 
@@ -102,7 +102,7 @@ def unfinished_message(
             parts.append({"type": "output_text", "text": text, "annotations": []})
         elif kind == "response.refusal.delta":
             parts.append({"type": "refusal", "refusal": text})
-    item = {"type": "message", "role": "assistant", **(begun or {})}
+    item = {"type": "message", "role": "assistant", **begun}
     if item["type"] != "message" or not parts:
         return None
     return {**item, "status": "incomplete", "content": parts}
@@ -125,10 +125,9 @@ class ResponseAccumulator:
         self.events_seen = 0
         self._terminal: ev.ResponseCompleted | ev.ResponseIncomplete | None = None
         self._envelope: dict[str, str] = {}
-        self._begun: dict[str, JsonObject] = {}
         self._texts: dict[str, dict[tuple[str, int], list[str]]] = {}
-        self._done: dict[str, tuple[int | None, JsonObject]] = {}
-        self._unfinished: dict[str, None] = {}  # their keys, in the order in which they began
+        self._done: list[tuple[int | None, JsonObject]] = []
+        self._unfinished: dict[str, JsonObject] = {}  # as they began, by their keys
         self._key_at: dict[int, str] = {}
         self._current = ""
         self._own_keys = itertools.count(1)
@@ -141,12 +140,13 @@ class ResponseAccumulator:
         """Take one event; return it with its ``item_id`` resolved to the item's one key."""
         self.events_seen += 1
         match event:
-            case ev.Delta():
-                return self._take_delta(event)
             case ev.OutputItemAdded():
                 return self._begin_item(event)
             case ev.OutputItemDone():
                 return self._end_item(event)
+            case ev.Delta():
+                event = self._keyed(event)
+                self._texts[event.item_id].setdefault(event.part, []).append(event.delta)
             case ev.OutputTextDone():
                 event = self._keyed(event)
                 self._texts[event.item_id]["response.output_text.delta", event.content_index] = [event.text]
@@ -164,12 +164,12 @@ class ResponseAccumulator:
     @property
     def completed_items(self) -> tuple[JsonObject, ...]:
         """All items that are complete: those carried, then this attempt's in output order."""
-        return (*self.carried, *_in_order(self._done.values()))
+        return (*self.carried, *_in_order(self._done))
 
     @property
     def owes_outputs(self) -> bool:
         """Whether a call is complete that the client must answer before anything can follow."""
-        return any(is_client_tool_call(item) for _, item in self._done.values())
+        return any(_is_client_tool_call(item) for _, item in self._done)
 
     def finished(self) -> ev.ResponseFinished:
         """Return the answer: after a terminal event, or after a cut that left calls to be answered."""
@@ -193,20 +193,11 @@ class ResponseAccumulator:
     def _final_items(self, response: JsonObject) -> list[JsonObject]:
         output = response.get("output")
         final = [item for item in output if ev.is_item(item)] if isinstance(output, list) else []
-        done = _in_order(self._done.values())
+        done = _in_order(self._done)
         if final or self._terminal is None:
-            return merge_items(final, done)
-        left = [unfinished_message(self._begun.get(key), self._texts[key]) for key in self._unfinished]
+            return _merge_items(final, done)
+        left = [_unfinished_message(begun, self._texts[key]) for key, begun in self._unfinished.items()]
         return [*done, *(item for item in left if item is not None)]
-
-    def _take_delta(self, event: KeyedT) -> KeyedT:
-        texts = self._texts.get(event.item_id)
-        if texts is None:
-            event = self._keyed(event)
-            texts = self._texts[event.item_id]
-        if isinstance(event, ev.Delta):
-            texts.setdefault(event.part, []).append(event.delta)
-        return event
 
     def _keyed(self, event: KeyedT) -> KeyedT:
         """Resolve the event's item by its id, by its place, or as the item that is being written."""
@@ -222,20 +213,18 @@ class ResponseAccumulator:
         self._current = key
         return event if key == event.item_id else event.model_copy(update={"item_id": key})
 
-    def _new_key(self, item_id: str, index: int | None) -> str:
+    def _new_key(self, item_id: str, index: int | None, begun: JsonObject | None = None) -> str:
         key = item_id
         while not key or key in self._texts:
             key = f"item_{next(self._own_keys)}"
         self._texts[key] = {}
-        self._unfinished[key] = None
+        self._unfinished[key] = begun or {}
         if index is not None:
             self._key_at[index] = key
         return key
 
     def _begin_item(self, event: ev.OutputItemAdded) -> ev.OutputItemAdded:
-        key = self._new_key(_text_of(event.item, "id"), event.output_index)
-        self._begun[key] = event.item
-        self._current = key
+        key = self._current = self._new_key(_text_of(event.item, "id"), event.output_index, event.item)
         return event.model_copy(update={"item_id": key})
 
     def _end_item(self, event: ev.OutputItemDone) -> ev.OutputItemDone:
@@ -250,7 +239,7 @@ class ResponseAccumulator:
         else:
             key = self._new_key(item_id, index)
         del unfinished[key]
-        self._done[key] = (index, event.item)
+        self._done.append((index, event.item))
         self._current = ""
         return event.model_copy(update={"item_id": key})
 
@@ -260,17 +249,11 @@ class ResponseAccumulator:
                 self._envelope[name] = text
 
 
-def _in_order(done: Iterable[tuple[int | None, JsonObject]]) -> list[JsonObject]:
+def _in_order(done: Sequence[tuple[int | None, JsonObject]]) -> list[JsonObject]:
     """Sort by output index where all have one, else keep the order of arrival."""
-    placed: list[tuple[int, JsonObject]] = []
-    arrived: list[JsonObject] = []
-    for index, item in done:
-        arrived.append(item)
-        if index is not None:
-            placed.append((index, item))
-    if len(placed) < len(arrived):
-        return arrived
-    return [item for _, item in sorted(placed, key=lambda entry: entry[0])]
+    if all(index is not None for index, _ in done):
+        done = sorted(done, key=lambda entry: entry[0] or 0)
+    return [item for _, item in done]
 
 
 def _text_of(table: Any, key: str) -> str:
@@ -290,48 +273,31 @@ def zstd_compressor() -> Callable[[bytes], bytes] | None:
     return compress
 
 
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 5.0
+LONGEST_WAIT_S = 60.0  # a server that asks for more is not waited for
+JITTER = 0.1
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Bounds and waits; seconds.
+    """How often one call of the client may fail.
 
-    ``max_requests`` bounds the requests of one call of the client, those that renew a login included. A failure before
-    any event counts against ``request_retries``, one after it against ``stream_retries``. A server that asks for more
-    than ``longest_wait`` is not waited for.
+    ``max_requests`` bounds its requests, those that renew a login included. A failure before any event counts against
+    ``request_retries``, one after it against ``stream_retries``.
     """
 
     max_requests: int = 6
     request_retries: int = 5
     stream_retries: int = 5
-    first_delay: float = 0.2
-    longest_delay: float = 5.0
-    longest_wait: float = 60.0
-    jitter: float = 0.1
 
     @classmethod
     def for_backend(cls, backend: Backend) -> RetryPolicy:
         """Take the backend's own bounds where the configuration has them."""
-        default = cls()
-        request_retries = _chosen(backend.request_max_retries, default.request_retries)
-        stream_retries = _chosen(backend.stream_max_retries, default.stream_retries)
-        most = 1 + max(request_retries, stream_retries)
-        is_configured = (backend.request_max_retries, backend.stream_max_retries) != (None, None)
-        return cls(
-            max_requests=most if is_configured else default.max_requests,
-            request_retries=request_retries,
-            stream_retries=stream_retries,
-        )
-
-    def delay(self, failures: int, wanted: float | None, chance: float) -> float:
-        """Return the wait after that many failures: what the server asks for, else the back-off."""
-        if wanted is not None:
-            return wanted
-        return backoff(
-            failures,
-            first_s=self.first_delay,
-            longest_s=self.longest_delay,
-            jitter=self.jitter,
-            chance=chance,
-        )
+        before, after = backend.request_max_retries, backend.stream_max_retries
+        before = cls.request_retries if before is None else before
+        after = cls.stream_retries if after is None else after
+        return cls(1 + max(before, after), before, after)
 
 
 RESTARTS_OF_PATIENT = 2  # a request that is refused whatever comes of the others must end
@@ -379,34 +345,36 @@ class Attempts:
         if self._before_events > policy.request_retries or self._after_events > policy.stream_retries:
             return None
         wanted = wanted_wait(error)
-        if wanted is not None and wanted > policy.longest_wait and not is_waited_out:
-            return None
-        return policy.delay(self.failures, wanted, chance)
+        if wanted is None:
+            return backoff(
+                self.failures,
+                first_s=FIRST_DELAY_S,
+                longest_s=LONGEST_DELAY_S,
+                jitter=JITTER,
+                chance=chance,
+            )
+        return wanted if wanted <= LONGEST_WAIT_S or is_waited_out else None
 
 
 def can_be_repeated(error: CodexError) -> bool:
     """Return whether the same request may succeed a moment later; a model at capacity needs more than a moment."""
-    if isinstance(error, BackendOverloaded):
-        return not _is_at_capacity(error)
-    return isinstance(error, RateLimited | StreamInterrupted) and error.retryable
+    is_passing = isinstance(error, BackendOverloaded | RateLimited | StreamInterrupted) and error.retryable
+    return is_passing and not _is_at_capacity(error)
 
 
 def holds_everyone(error: CodexError) -> bool:
     """Return whether no other request would fare better now."""
-    return isinstance(error, RateLimited) or (isinstance(error, BackendOverloaded) and _is_at_capacity(error))
+    return isinstance(error, RateLimited) or _is_at_capacity(error)
 
 
-def _is_at_capacity(error: BackendOverloaded) -> bool:
-    return error.code == "server_is_overloaded" and error.status is None
+def _is_at_capacity(error: CodexError) -> bool:
+    at_capacity = ("server_is_overloaded", None)
+    return isinstance(error, BackendOverloaded) and (error.code, error.status) == at_capacity
 
 
 def wanted_wait(error: CodexError) -> float | None:
     """Return the wait that the server asked for, in seconds."""
     return error.retry_after if isinstance(error, RateLimited | BackendOverloaded) else None
-
-
-def _chosen(value: int | None, default: int) -> int:
-    return default if value is None else value
 
 
 CONNECT_TIMEOUT_S = 15.0
@@ -532,9 +500,10 @@ class ResponsesClient:
         """Send one request and give its reply, unread; CodexError when there is none."""
         url, headers = await self._address(request)
         try:
-            response = await self._open_socket(request, url, headers)
-            if response is not None:
-                return response
+            if self._sockets is not None:
+                response = await self._sockets.open(request, self._handshake(url, headers))
+                if response is not None:
+                    return response
             message = self._message(request, url, headers)
             async with asyncio.timeout(self.backend.idle_timeout_s):
                 return await self._http.send(message, auth=self._auth, stream=True, follow_redirects=False)
@@ -552,14 +521,6 @@ class ResponsesClient:
             if route.override is not None:
                 headers["x-openai-account-routing-override"] = route.override
         return url, headers
-
-    async def _open_socket(
-        self, request: ResponsesRequest, url: str, headers: dict[str, str]
-    ) -> httpx.Response | None:
-        """Send the request over a websocket; None where that is not wanted or does not work."""
-        if self._sockets is None:
-            return None
-        return await self._sockets.open(request, self._handshake(url, headers))
 
     def _handshake(self, url: str, headers: dict[str, str]) -> httpx.Request:
         return self._http.build_request("GET", url, params=dict(self.backend.query) or None, headers=headers)
