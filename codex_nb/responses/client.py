@@ -431,8 +431,8 @@ class ResponsesClient:
             async with nullcontext() if throttle is None else throttle.sending() as slot:
                 try:
                     async with aclosing(await self._send(request, accumulator, attempts, budget)) as reader:
-                        if slot is not None:
-                            slot.begin_reply(reader.headers, accepted=reader.is_success)
+                        if throttle is not None and slot is not None:
+                            throttle.begin_reply(slot, reader.headers, accepted=reader.is_success)
                         if reader.limits is not None:
                             yield ev.LimitsSeen(reader.limits)
                         while events := await reader.read():
