@@ -13,7 +13,7 @@ import logging
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -60,45 +60,25 @@ _HTTP_ONLY = {"accept", "accept-encoding", "connection", "content-type", "host",
 _silent = logging.Logger("websockets", logging.CRITICAL + 1)  # noqa: LOG001  that is the reason
 
 
-@dataclass(frozen=True)
-class Chain:
-    """What the server keeps of the last response of a connection, as fingerprints.
+class Asked(NamedTuple):
+    """A request as fingerprints: of its fields but the input and the ``client_metadata``, and of each input item."""
 
-    ``fields`` are those of its request but the input; ``items`` are its input and its output.
-    """
-
-    response_id: str
     fields: bytes
     items: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class Whole:
-    """The whole input is sent."""
+class Chain:
+    """What the server keeps of the last response of a connection: ``asked`` has the input and the output items."""
 
-    items: tuple[JsonObject, ...]
+    response_id: str
+    asked: Asked
 
-
-@dataclass(frozen=True)
-class Incremental:
-    """Only the items are sent that follow a response which the server keeps."""
-
-    previous_response_id: str
-    items: tuple[JsonObject, ...]
-
-
-def plan(request: Mapping[str, Any], chain: Chain | None) -> Whole | Incremental:
-    """Decide what of a request's input is sent: what is new if nothing else has changed, everything where in doubt.
-
-    ``request`` is the body of an HTTP request. Its ``client_metadata`` may differ from the last one's.
-    """
-    items = tuple(request["input"])
-    if chain is None or len(items) <= len(chain.items):
-        return Whole(items)
-    known, new = items[: len(chain.items)], items[len(chain.items) :]
-    if fields_fingerprint(request) != chain.fields or tuple(map(fingerprint, known)) != chain.items:
-        return Whole(items)
-    return Incremental(chain.response_id, new)
+    def precedes(self, asked: Asked) -> bool:
+        """Whether a request only adds to what the server keeps."""
+        fields, items = self.asked
+        is_longer = len(items) < len(asked.items)
+        return is_longer and fields == asked.fields and items == asked.items[: len(items)]
 
 
 def fingerprint(value: Any) -> bytes:
@@ -106,27 +86,20 @@ def fingerprint(value: Any) -> bytes:
     return hashlib.sha256(dump_json(value)).digest()
 
 
-def fields_fingerprint(request: Mapping[str, Any]) -> bytes:
-    """Return the fingerprint of all fields that belong to what the server keeps."""
+def asked_of(request: Mapping[str, Any]) -> Asked:
+    """Return the fingerprints of a request, the body of one over HTTP."""
     kept = {key: value for key, value in request.items() if key not in {"input", "client_metadata"}}
-    return fingerprint(kept)
+    return Asked(fingerprint(kept), tuple(map(fingerprint, request["input"])))
 
 
-def asked_of(
-    request: Mapping[str, Any], planned: Whole | Incremental, chain: Chain | None
-) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return the fingerprints of a request's fields and of its input; the chain has those of what is not sent again."""
-    if isinstance(planned, Incremental) and chain is not None:
-        return chain.fields, (*chain.items, *map(fingerprint, planned.items))
-    return fields_fingerprint(request), tuple(map(fingerprint, request["input"]))
-
-
-def frame_of(request: Mapping[str, Any], planned: Whole | Incremental) -> JsonObject:
-    """Return the frame that asks for a response."""
+def frame_of(request: Mapping[str, Any], asked: Asked, chain: Chain | None) -> JsonObject:
+    """Return the frame that asks for a response: with what is new if nothing else has changed, whole where in doubt."""
     frame: JsonObject = {"type": "response.create"}
-    if isinstance(planned, Incremental):
-        frame["previous_response_id"] = planned.previous_response_id
-    return {**frame, **request, "input": planned.items}
+    items = request["input"]
+    if chain is not None and chain.precedes(asked):
+        frame["previous_response_id"] = chain.response_id
+        items = items[len(chain.asked.items) :]
+    return {**frame, **request, "input": items}
 
 
 class ConnectionLost(Exception):
@@ -224,7 +197,7 @@ class _Conversation:
         self._head = b""
         self._opened_at = 0.0
         self._is_new = False
-        self._asked: tuple[bytes, tuple[bytes, ...]] = (b"", ())
+        self._asked = Asked(b"", ())
 
     def is_usable(self, head: bytes, oldest_s: float) -> bool:
         """Whether the connection is open, young enough, in a known state, and was opened with these headers."""
@@ -259,16 +232,14 @@ class _Conversation:
         connection = self._connection
         if connection is None or connection.response is None:
             raise ConnectionLost
-        chain = self.chain
-        planned = plan(body, chain)
-        data = dump_json(frame_of(body, planned))
+        self._asked = asked_of(body)
+        data = dump_json(frame_of(body, self._asked, self.chain))
         most = parse_integer(connection.response.headers.get(MAX_MESSAGE_HEADER))
         if most is not None and len(data) > most:
             return None
         self.chain = None
         try:
             await connection.send_text(data)
-            self._asked = asked_of(body, planned, chain)  # while the server answers
             first = await self._first_frames()
         except ConnectionClosed as error:
             _raise_if_refused(error)
@@ -318,8 +289,8 @@ class _Conversation:
         if response.status != "completed" or not response.response_id or self._connection is None:
             return
         fields, items = self._asked
-        output = tuple(map(fingerprint, response.items[carried:]))
-        self.chain = Chain(response.response_id, fields, (*items, *output))
+        output = map(fingerprint, response.items[carried:])
+        self.chain = Chain(response.response_id, Asked(fields, (*items, *output)))
 
 
 def _raise_if_refused(error: ConnectionClosed) -> None:
