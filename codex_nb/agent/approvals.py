@@ -19,7 +19,7 @@ from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from codex_nb.agent.app_server import Message
     from codex_nb.tools.approval import ApprovalRequest, Approved, Decision
@@ -151,26 +151,24 @@ class Asked(Generic[A]):
 
 
 def read_request(
-    message: Message,
-    changes: list[JsonObject] | None,
-    call: JsonObject | None,
-    redact: Callable[[str], str],
+    message: Message, open_items: Mapping[str, JsonObject], redact: Callable[[str], str]
 ) -> Asked[Any] | None:
     """Return what a request asks for, None when it is not understood.
 
-    ``changes`` are those of the item it names, ``call`` is the open call of the MCP server it names: CLIs before 0.169
-    do not repeat in the request which tool it is about. ``redact`` removes secrets from what the model will read.
+    ``open_items`` are the calls that have begun, by their ids: a change of files is told by its item, and CLIs before
+    0.169 do not repeat which tool of an MCP server is asked about. ``redact`` removes secrets from what the model will
+    read.
     """
     params = message.params
     match message.method:
         case "item/commandExecution/requestApproval":
             return _command(params)
         case "item/fileChange/requestApproval":
-            return _patch(params, changes)
+            return _patch(params, open_items.get(_text(params.get("itemId")), {}))
         case "item/permissions/requestApproval":
             return _permissions(params)
         case "mcpServer/elicitation/request":
-            return _elicitation(params, call or {})
+            return _elicitation(params, open_items)
         case "item/tool/requestUserInput":
             return _questions(params, redact)
         case _:
@@ -184,8 +182,7 @@ def read_action(item: JsonObject) -> Asked[Any] | None:
         case "commandExecution":
             return _command(about)
         case "fileChange":
-            changes = item.get("changes")
-            return _patch(about, changes if isinstance(changes, list) else None)
+            return _patch(about, item)
         case _:
             return None
 
@@ -218,18 +215,25 @@ def _decided(tool: Tool[A], arguments: A, params: JsonObject) -> Asked[A]:
     )
 
 
-def _patch(params: JsonObject, changes: list[JsonObject] | None) -> Asked[Patch] | None:
+def _patch(params: JsonObject, item: JsonObject) -> Asked[Patch] | None:
+    changes = changes_of(item)
     if not changes or params.get("grantRoot"):
         return None
     paths = [_text(change.get("path")) for change in changes]
-    arguments = Patch(diff=diff_of(changes), paths=paths, reason=_text(params.get("reason")))
+    arguments = Patch(diff=diff_of(item), paths=paths, reason=_text(params.get("reason")))
     return _decided(patch_tool, arguments, params)
 
 
-def diff_of(changes: list[JsonObject]) -> str:
-    """Return changes of files as one unified diff; a file that is added or deleted comes with its whole text."""
+def changes_of(item: JsonObject) -> list[JsonObject]:
+    """Return the changes of files that an item consists of."""
+    changes = item.get("changes")
+    return [each for each in changes if isinstance(each, dict)] if isinstance(changes, list) else []
+
+
+def diff_of(item: JsonObject) -> str:
+    """Return an item's changes as one unified diff; a file that is added or deleted comes with its whole text."""
     parts = []
-    for change in changes:
+    for change in changes_of(item):
         path, diff = _text(change.get("path")), _text(change.get("diff"))
         kind = change.get("kind")
         kind, moved = (kind.get("type"), kind.get("move_path")) if isinstance(kind, dict) else (kind, None)
@@ -260,17 +264,24 @@ def _permissions(params: JsonObject) -> Asked[Permissions] | None:
     )
 
 
-def _elicitation(params: JsonObject, open_call: JsonObject) -> Asked[Any] | None:
+def _elicitation(params: JsonObject, open_items: Mapping[str, JsonObject]) -> Asked[Any] | None:
     server, about = _text(params.get("serverName")), params.get("_meta")
     about = about if isinstance(about, dict) else {}
     declined, cancelled = _action("decline"), _action("cancel")
     if about.get("codex_approval_kind") == "mcp_tool_call":
-        tool = _text(about.get("tool_name")) or _text(open_call.get("tool"))
-        given = about.get("tool_params", open_call.get("arguments"))
+        calls = {
+            item_id: item
+            for item_id, item in open_items.items()
+            if item.get("type") == "mcpToolCall" and item.get("server") == server
+        }
+        only = next(iter(calls.values())) if len(calls) == 1 else {}
+        tool = _text(about.get("tool_name")) or _text(only.get("tool"))
+        given = about.get("tool_params", only.get("arguments"))
         if not tool:
             return None
         call = McpCall(server=server, tool=tool, arguments=given if isinstance(given, dict) else {})
-        return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled)
+        item_id = next((item_id for item_id, item in calls.items() if item.get("tool") == tool), "")
+        return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled, item_id)
     form = read_form(server, params)
     if form is None:
         return None

@@ -6,11 +6,10 @@ import base64
 import json
 import re
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.agent.approvals import PATCH, SHELL, diff_of
+from codex_nb.agent.approvals import PATCH, SHELL, changes_of, diff_of
 from codex_nb.errors import (
     AgentFailed,
     ApiError,
@@ -67,8 +66,9 @@ class AgentItems:
     """Turns notifications into turn events; ``numbers`` gives each call of the turn its own number.
 
     ``totals`` are the tokens that each thread of the CLI has used, as the CLI last told them; they are kept here.
-    ``calls`` are the records of the model's calls; ``usage`` adds up the requests. ``has_acted`` tells whether anything
-    but text has begun; ``status`` is set at the turn's end.
+    ``calls`` are the records of the model's calls, ``open`` the numbers and items of those that have begun, by the
+    item's id; ``refusals`` is what is said of those that were declined. ``usage`` adds up the requests. ``has_acted``
+    tells whether anything but text has begun; ``status`` is set at the turn's end.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class AgentItems:
         totals: dict[str, object],
     ) -> None:
         self.calls: list[ToolCall] = []
+        self.open: dict[str, tuple[int, JsonObject]] = {}
+        self.refusals: dict[str, str] = {}
         self.usage = Usage()
         self.status = ""
         self.error: CodexError | None = None
@@ -86,10 +88,8 @@ class AgentItems:
         self._numbers = numbers
         self._on_limits = on_limits
         self._totals = totals
-        self._open: dict[str, tuple[int, JsonObject]] = {}  # the calls that have begun, by item
         self._text: dict[str, list[str]] = {}
         self._items: list[JsonObject] = []
-        self.refusals: dict[str, str] = {}  # what is said of the calls that were declined, by item
         self._told = set[str]()
         self._characters = 0
 
@@ -98,15 +98,6 @@ class AgentItems:
         """The text of unfinished messages."""
         return "\n\n".join("".join(pieces) for pieces in self._text.values())
 
-    @property
-    def open_calls(self) -> list[int]:
-        """The numbers of the calls that have begun and not ended."""
-        return [number for number, _ in self._open.values()]
-
-    def is_open(self, item_id: str) -> bool:
-        """Whether an item is a call that has begun and not ended."""
-        return item_id in self._open
-
     def take_items(self) -> list[JsonObject]:
         """Return, once, the messages and the reasoning that are complete, as items of the Responses API."""
         items, self._items = self._items, []
@@ -114,29 +105,12 @@ class AgentItems:
 
     def begin_again(self) -> None:
         """Forget what had not ended when the process did."""
-        self._open.clear()
+        self.open.clear()
         self._text.clear()
 
     def number_of(self, item_id: str) -> int:
         """Return the number of an item's call, a new one for an item that has not been heard of."""
-        return self._open[item_id][0] if item_id in self._open else next(self._numbers)
-
-    def changes_of(self, item_id: str) -> list[JsonObject] | None:
-        """Return the changes of files that an item consists of."""
-        return _changes(self._open[item_id][1]) if item_id in self._open else None
-
-    def mcp_item(self, server: str, tool: str) -> str:
-        """Return the id of the open call of an MCP server's tool; empty when there is none."""
-        for item_id, (_, item) in self._open.items():
-            if item.get("type") == "mcpToolCall" and (item.get("server"), item.get("tool")) == (server, tool):
-                return item_id
-        return ""
-
-    def open_mcp_call(self, server: str) -> JsonObject | None:
-        """Return the item of the one open call of an MCP server; None when there is none, or more than one."""
-        calls = [item for _, item in self._open.values() if item.get("type") == "mcpToolCall"]
-        calls = [item for item in calls if item.get("server") == server]
-        return calls[0] if len(calls) == 1 else None
+        return self.open[item_id][0] if item_id in self.open else next(self._numbers)
 
     def read(self, method: str, params: JsonObject) -> list[TurnEvent]:
         """Return the events of a notification; none for one that shows nothing."""
@@ -218,22 +192,24 @@ class AgentItems:
         return [Notice("hint", visible_line(text[:LONGEST_REASON]))]
 
     def _grow(self, item_id: str, text: str) -> list[TurnEvent]:
-        return [ToolOutputDelta(self._open[item_id][0], text)] if item_id in self._open and text else []
+        return [ToolOutputDelta(self.open[item_id][0], text)] if item_id in self.open and text else []
 
     def _started(self, item: JsonObject) -> list[TurnEvent]:
         item_id, kind = str(item.get("id", "")), item.get("type")
         name = _call_name(item)
-        if kind == "agentMessage" or name is None or item_id in self._open:
+        if kind == "agentMessage" or name is None or item_id in self.open:
             return []
         self.has_acted = True
         number = next(self._numbers)
-        self._open[item_id] = (number, item)
+        self.open[item_id] = (number, item)
         events: list[TurnEvent] = [ToolCallReady(number, name, _arguments(item), item_id)]
-        return (
-            events
-            if kind in {"commandExecution", "fileChange", "dynamicToolCall"}
-            else [*events, ToolStarted(number)]
-        )
+        if kind not in {
+            "commandExecution",
+            "fileChange",
+            "dynamicToolCall",
+        }:  # which start when they are approved
+            events.append(ToolStarted(number))
+        return events
 
     def _completed(self, item: JsonObject) -> list[TurnEvent]:
         item_id, kind = str(item.get("id", "")), str(item.get("type", ""))
@@ -253,14 +229,14 @@ class AgentItems:
             case "contextCompaction":
                 return [Notice("compacted", "Codex compacted the thread.")]
             case "dynamicToolCall":
-                self._open.pop(item_id, None)  # its own execution has told its end
+                self.open.pop(item_id, None)  # its own execution has told its end
                 return []
         name = _call_name(item)
         if name is None:
-            known = kind in _QUIET
-            return [] if known else self._once(f"Codex did something that codex_nb cannot show: {kind}")
+            unknown = f"Codex did something that codex_nb cannot show: {kind}"
+            return [] if kind in _QUIET else self._once(unknown)
         events = self._started(item)
-        number, begun = self._open.pop(item_id)
+        number, begun = self.open.pop(item_id)
         output, ok = _outcome(item)
         output = self.refusals.pop(item_id, output)
         shown = truncate(output, OUTPUT_LIMIT)
@@ -321,24 +297,26 @@ class AgentItems:
         return []
 
 
+_CALL_NAMES = {
+    "commandExecution": SHELL,
+    "fileChange": PATCH,
+    "imageView": "view_image",
+    "imageGeneration": "image_generation",
+}
+
+
 def _call_name(item: JsonObject) -> str | None:
+    """Return the name of the tool that an item is a call of; None for an item that is no call."""
+    tool = item.get("tool", "")
     match item.get("type"):
-        case "commandExecution":
-            return SHELL
-        case "fileChange":
-            return PATCH
         case "mcpToolCall":
-            return f"mcp__{item.get('server')}__{item.get('tool')}"
-        case "dynamicToolCall":
-            return str(item.get("tool", ""))
-        case "imageView":
-            return "view_image"
-        case "imageGeneration":
-            return "image_generation"
+            return f"mcp__{item.get('server')}__{tool}"
         case "collabAgentToolCall":
-            return f"agent_{item.get('tool')}"
-        case _:
-            return None
+            return f"agent_{tool}"
+        case "dynamicToolCall":
+            return str(tool)
+        case kind:
+            return _CALL_NAMES.get(str(kind))
 
 
 _SHOWN = {
@@ -355,14 +333,9 @@ def _arguments(item: JsonObject) -> str:
     if kind in {"mcpToolCall", "dynamicToolCall"}:
         return json.dumps(item.get("arguments") or {}, ensure_ascii=False)
     if kind == "fileChange":
-        return json.dumps({"diff": diff_of(_changes(item))}, ensure_ascii=False)
+        return json.dumps({"diff": diff_of(item)}, ensure_ascii=False)
     given = {key: item[key] for key in _SHOWN.get(kind, ()) if item.get(key)}
     return json.dumps(given, ensure_ascii=False)
-
-
-def _changes(item: JsonObject) -> list[JsonObject]:
-    changes = item.get("changes")
-    return [each for each in changes if isinstance(each, dict)] if isinstance(changes, list) else []
 
 
 def _outcome(item: JsonObject) -> tuple[str, bool]:
@@ -375,7 +348,7 @@ def _outcome(item: JsonObject) -> tuple[str, bool]:
             note = f"[exit code {code}]" if code else "" if ok else f"[{status}]"
             return "\n".join(filter(None, (output.rstrip("\n"), note))) or "(no output)", ok and not code
         case "fileChange":
-            paths = ", ".join(str(change.get("path")) for change in _changes(item))
+            paths = ", ".join(str(change.get("path")) for change in changes_of(item))
             return f"{'Changed' if ok else status.capitalize()}: {paths}", ok
         case "mcpToolCall":
             error, result = item.get("error"), item.get("result")
@@ -412,20 +385,13 @@ def _mcp_text(result: JsonObject) -> str:
     return "\n".join(texts) or "(no output)"
 
 
+_COUNTS = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningOutputTokens", "totalTokens")
+
+
 def _usage(usage: object) -> Usage:
     last = usage.get("last") if isinstance(usage, dict) else None
     counts = last if isinstance(last, dict) else {}
-
-    def count(key: str) -> int:
-        return max(0, parse_integer(counts.get(key)) or 0)
-
-    return Usage(
-        input_tokens=count("inputTokens"),
-        cached_input_tokens=count("cachedInputTokens"),
-        output_tokens=count("outputTokens"),
-        reasoning_output_tokens=count("reasoningOutputTokens"),
-        total_tokens=count("totalTokens"),
-    )
+    return Usage(*(max(0, parse_integer(counts.get(key)) or 0) for key in _COUNTS))
 
 
 def read_limits(limits: object) -> RateLimits:
@@ -443,27 +409,25 @@ def read_limits(limits: object) -> RateLimits:
         if isinstance(window := table.get(part), dict)
     ]
     plan = table.get("planType")
-    return replace(RateLimits(), windows=tuple(windows), plan=plan if isinstance(plan, str) else None)
+    return RateLimits(windows=tuple(windows), plan=plan if isinstance(plan, str) else None)
 
 
+_BUSY = ("serverOverloaded", "internalServerError", "flexUnavailable", "policyCapacityUnavailable")
+_REFUSED = ("badRequest", "cyberPolicy", "bioPolicy", "misalignmentPolicyViolation", "inferenceHookDenied")
+_BROKEN_OFF = (
+    "responseStreamDisconnected",
+    "responseStreamConnectionFailed",
+    "httpConnectionFailed",
+    "responseTooManyFailedAttempts",
+)
 _ERRORS: dict[str, type[CodexError]] = {
     "usageLimitExceeded": UsageLimitReached,
     "rateLimitExceeded": RateLimited,
     "contextWindowExceeded": ContextWindowExceeded,
-    "serverOverloaded": BackendOverloaded,
-    "internalServerError": BackendOverloaded,
-    "flexUnavailable": BackendOverloaded,
-    "policyCapacityUnavailable": BackendOverloaded,
     "modelNotFound": ModelUnavailable,
-    "badRequest": BadRequest,
-    "cyberPolicy": BadRequest,
-    "bioPolicy": BadRequest,
-    "misalignmentPolicyViolation": BadRequest,
-    "inferenceHookDenied": BadRequest,
-    "responseStreamDisconnected": StreamInterrupted,
-    "responseStreamConnectionFailed": StreamInterrupted,
-    "httpConnectionFailed": StreamInterrupted,
-    "responseTooManyFailedAttempts": StreamInterrupted,
+    **dict.fromkeys(_BUSY, BackendOverloaded),
+    **dict.fromkeys(_REFUSED, BadRequest),
+    **dict.fromkeys(_BROKEN_OFF, StreamInterrupted),
 }
 
 

@@ -199,7 +199,7 @@ class AgentTurn(Turn):
                     raise
             else:
                 return
-            for number in self._agent.open_calls:
+            for number, _ in self._agent.open.values():
                 yield ToolFinished(number, RESTARTED, ok=False)
             yield RetryScheduled(1, 1, 0.0, RESTARTED)
             if self._agent.has_acted:
@@ -278,50 +278,40 @@ class AgentTurn(Turn):
 
     def _unasked(self, message: Message) -> list[TurnEvent]:
         """Return the events of an action that the CLI does not ask about, and end the turn where it had to ask."""
-        item = message.params.get("item")
-        if message.method == REFUSED:
+        method, rules, item = message.method, self.tool_context.rules, message.params.get("item")
+        item = item if isinstance(item, dict) else {}
+        is_all = rules.policy is ApprovalPolicy.ALL
+        if method == REFUSED:
             if self.engine.refusal is not None:
                 raise self.engine.refusal
             return [_declined(str(message.params.get("method")))]
-        has_typed = message.method == "item/commandExecution/terminalInteraction" and message.params.get(
-            "stdin"
-        )
-        rules = self.tool_context.rules
-        is_all, starts = rules.policy is ApprovalPolicy.ALL, message.method == "item/started"
-        if has_typed and not is_all:
-            raise _unasked_action(f"typed {message.params['stdin']!r} into a running command")
-        if is_all and starts and isinstance(item, dict) and item.get("type") in UNASKED:
+        typed = message.params.get("stdin") if method == "item/commandExecution/terminalInteraction" else None
+        if typed and not is_all:
+            raise _unasked_action(f"typed {typed!r} into a running command")
+        if is_all and method == "item/started" and str(item.get("type")) in UNASKED:
             number = self._agent.number_of(str(item.get("id", "")))
             return [ApprovalResolved(number, Decision(DecisionKind.APPROVE, by="all")), ToolStarted(number)]
-        asked = read_action(item) if isinstance(item, dict) else None
+        asked = read_action(item)
         if asked is None or asked.item_id in self._approved:
             return []
         number = self._agent.number_of(asked.item_id)
         decision = rules.decide(asked.tool.effect, asked.tool.key(asked.arguments))
-        if starts and decision is not None and is_all:
+        if is_all and method == "item/started" and decision is not None:
             self._approved.add(asked.item_id)
             return [ApprovalResolved(number, decision, asked.request(number)), ToolStarted(number)]
-        if (
-            message.method == "item/completed"
-            and isinstance(item, dict)
-            and item.get("status") in {"completed", "failed"}
-        ):
+        if method == "item/completed" and str(item.get("status")) in {"completed", "failed"}:
             raise _unasked_action(f"ran {asked.request(number).code!r}")
         return []
 
     async def _ask(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
         """Decide a request as any tool call is decided, and answer it."""
-        changes = self._agent.changes_of(str(message.params.get("itemId", "")))
-        call = self._agent.open_mcp_call(str(message.params.get("serverName", "")))
-        asked = read_request(message, changes, call, self._clean)
+        open_items = {item_id: item for item_id, (_, item) in self._agent.open.items()}
+        asked = read_request(message, open_items, self._clean)
         if asked is None:
             await server.reply(message, None)
             yield _declined(message.method)
             return
-        item_id = asked.item_id
-        if isinstance(asked.arguments, McpCall):
-            item_id = self._agent.mcp_item(asked.arguments.server, asked.arguments.tool)
-        number, is_item = self._number_for(item_id)
+        number, is_item = self._number_for(asked.item_id)
         request = asked.request(number)
         decision = self._by_policy(asked)
         unasked = request if decision is not None else None
@@ -331,12 +321,12 @@ class AgentTurn(Turn):
             decision = await waiting
         yield ApprovalResolved(request.call_number, decision, unasked)
         if decision.approved:
-            self._approved.add(item_id)
+            self._approved.add(asked.item_id)
             if not asked.is_question:
                 self.tool_context.rules.remember(asked.tool.effect, asked.tool.key(asked.arguments), decision)
             yield ToolStarted(request.call_number)
         else:
-            self._agent.refusals[item_id] = decision.message or DECLINED
+            self._agent.refusals[asked.item_id] = decision.message or DECLINED
         await server.reply(message, asked.answer(request, decision))
         if not decision.approved:
             await self._tell(server, decision)
@@ -349,7 +339,7 @@ class AgentTurn(Turn):
 
         A late click on the first one's answer could decide it otherwise.
         """
-        number, is_item = self._agent.number_of(item_id), self._agent.is_open(item_id)
+        number, is_item = self._agent.number_of(item_id), item_id in self._agent.open
         if number in self._asked_numbers:
             number, is_item = next(self._call_numbers), False
         self._asked_numbers.add(number)
