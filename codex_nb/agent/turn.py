@@ -292,7 +292,7 @@ class AgentTurn(Turn):
             number = self._agent.number_of(str(item.get("id", "")))
             return [ApprovalResolved(number, Decision(DecisionKind.APPROVE, by="all")), ToolStarted(number)]
         asked = read_action(item)
-        if asked is None or asked.item_id in self._approved:
+        if asked is None or (asked.item_id and asked.item_id in self._approved):
             return []
         number = self._agent.number_of(asked.item_id)
         decision = rules.decide(asked.tool.effect, asked.tool.key(asked.arguments))
@@ -321,8 +321,8 @@ class AgentTurn(Turn):
             decision = await waiting
         yield ApprovalResolved(request.call_number, decision, unasked)
         if decision.approved:
-            self._approved.add(asked.item_id)
-            if not asked.is_question:
+            if not asked.is_question:  # whose answer allows nothing
+                self._approved.add(asked.item_id)
                 self.tool_context.rules.remember(asked.tool.effect, asked.tool.key(asked.arguments), decision)
             yield ToolStarted(request.call_number)
         else:
