@@ -214,6 +214,7 @@ class AppServer:
         process: asyncio.subprocess.Process,
         answer: Callable[[str, JsonObject], Awaitable[JsonObject | None]],
     ) -> None:
+        self.is_running = True
         self._process = process
         self._answer = answer
         self._ids = itertools.count(1)
@@ -221,7 +222,6 @@ class AppServer:
         self._listeners: dict[str, asyncio.Queue[Message | None]] = {}
         self._last_line = ""
         self._too_long = False
-        self._has_ended = False
         self._answering: set[asyncio.Task[None]] = set()
         self._readers = [
             asyncio.ensure_future(self._read_output()),
@@ -271,11 +271,6 @@ class AppServer:
             await server.close()
             raise
         return server
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process can be asked."""
-        return not self._has_ended
 
     @property
     def pid(self) -> int:
@@ -388,7 +383,7 @@ class AppServer:
             self._end()
 
     def _end(self) -> None:
-        self._has_ended = True
+        self.is_running = False
         with suppress(ProcessLookupError):  # one that has only closed its output would let a sender wait
             self._process.kill()
         for waiting in self._waiting.values():
