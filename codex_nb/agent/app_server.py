@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import AgentFailed, ConfigError
-from codex_nb.parse import loads
+from codex_nb.parse import loads, parse_object
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -400,10 +400,8 @@ class AppServer:
             if waiting is not None and not waiting.done():
                 _settle(waiting, message)
             return
-        params = message.get("params")
-        params = params if isinstance(params, dict) else {}
         request_id = number if isinstance(number, int | str) else None
-        await self._route(Message(method, params, request_id))
+        await self._route(Message(method, parse_object(message.get("params")), request_id))
 
     async def _route(self, message: Message) -> None:
         thread = message.params.get("threadId")
@@ -430,9 +428,8 @@ class AppServer:
 
 
 def _settle(waiting: asyncio.Future[JsonObject], message: JsonObject) -> None:
-    error, result = message.get("error"), message.get("result")
-    if isinstance(error, dict):
+    if isinstance(error := message.get("error"), dict):
         text = visible_line(str(error.get("message") or "no reason was given")[:LAST_WORDS])
         waiting.set_exception(RequestRefused(f"The Codex CLI refused: {text.rstrip('.')}."))
     else:
-        waiting.set_result(result if isinstance(result, dict) else {})
+        waiting.set_result(parse_object(message.get("result")))

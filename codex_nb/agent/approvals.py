@@ -14,6 +14,7 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS
+from codex_nb.parse import parse_object, parse_objects, parse_text
 from codex_nb.session.mcp import Form, form_tool, read_form
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
@@ -164,7 +165,7 @@ def read_request(
         case "item/commandExecution/requestApproval":
             return _command(params)
         case "item/fileChange/requestApproval":
-            return _patch(params, open_items.get(_text(params.get("itemId")), {}))
+            return _patch(params, open_items.get(parse_text(params.get("itemId")), {}))
         case "item/permissions/requestApproval":
             return _permissions(params)
         case "mcpServer/elicitation/request":
@@ -187,19 +188,15 @@ def read_action(item: JsonObject) -> Asked[Any] | None:
             return None
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
 _MORE = ("additionalPermissions", "networkApprovalContext")
 
 
 def _command(params: JsonObject) -> Asked[Command] | None:
-    if params.get("kind", "command") != "command" or not (command := _text(params.get("command"))):
+    if params.get("kind", "command") != "command" or not (command := parse_text(params.get("command"))):
         return None
     more = {key: params[key] for key in _MORE if params.get(key)}
     arguments = Command(
-        command=command, cwd=_text(params.get("cwd")), reason=_text(params.get("reason")), more=more
+        command=command, cwd=parse_text(params.get("cwd")), reason=parse_text(params.get("reason")), more=more
     )
     return _decided(shell_tool, arguments, params)
 
@@ -211,30 +208,24 @@ def _decided(tool: Tool[A], arguments: A, params: JsonObject) -> Asked[A]:
         lambda _approved: {"decision": "accept"},
         {"decision": "decline"},
         {"decision": "cancel"},
-        _text(params.get("itemId")),
+        parse_text(params.get("itemId")),
     )
 
 
 def _patch(params: JsonObject, item: JsonObject) -> Asked[Patch] | None:
-    changes = changes_of(item)
+    changes = parse_objects(item.get("changes"))
     if not changes or params.get("grantRoot"):
         return None
-    paths = [_text(change.get("path")) for change in changes]
-    arguments = Patch(diff=diff_of(item), paths=paths, reason=_text(params.get("reason")))
+    paths = [parse_text(change.get("path")) for change in changes]
+    arguments = Patch(diff=diff_of(item), paths=paths, reason=parse_text(params.get("reason")))
     return _decided(patch_tool, arguments, params)
-
-
-def changes_of(item: JsonObject) -> list[JsonObject]:
-    """Return the changes of files that an item consists of."""
-    changes = item.get("changes")
-    return [each for each in changes if isinstance(each, dict)] if isinstance(changes, list) else []
 
 
 def diff_of(item: JsonObject) -> str:
     """Return an item's changes as one unified diff; a file that is added or deleted comes with its whole text."""
     parts = []
-    for change in changes_of(item):
-        path, diff = _text(change.get("path")), _text(change.get("diff"))
+    for change in parse_objects(item.get("changes")):
+        path, diff = parse_text(change.get("path")), parse_text(change.get("diff"))
         kind = change.get("kind")
         kind, moved = (kind.get("type"), kind.get("move_path")) if isinstance(kind, dict) else (kind, None)
         before = "/dev/null" if kind == "add" else path
@@ -251,7 +242,7 @@ def _permissions(params: JsonObject) -> Asked[Permissions] | None:
         return None
     asked = {key: value for key, value in wanted.items() if value is not None}
     arguments = Permissions(
-        permissions=asked, cwd=_text(params.get("cwd")), reason=_text(params.get("reason"))
+        permissions=asked, cwd=parse_text(params.get("cwd")), reason=parse_text(params.get("reason"))
     )
     nothing: JsonObject = {"permissions": {}, "scope": "turn"}
     return Asked(
@@ -260,13 +251,12 @@ def _permissions(params: JsonObject) -> Asked[Permissions] | None:
         lambda approved: {"permissions": approved.arguments.permissions, "scope": "turn"},
         nothing,
         nothing,
-        _text(params.get("itemId")),
+        parse_text(params.get("itemId")),
     )
 
 
 def _elicitation(params: JsonObject, open_items: Mapping[str, JsonObject]) -> Asked[Any] | None:
-    server, about = _text(params.get("serverName")), params.get("_meta")
-    about = about if isinstance(about, dict) else {}
+    server, about = parse_text(params.get("serverName")), parse_object(params.get("_meta"))
     declined, cancelled = _action("decline"), _action("cancel")
     if about.get("codex_approval_kind") == "mcp_tool_call":
         calls = {
@@ -275,11 +265,11 @@ def _elicitation(params: JsonObject, open_items: Mapping[str, JsonObject]) -> As
             if item.get("type") == "mcpToolCall" and item.get("server") == server
         }
         only = next(iter(calls.values())) if len(calls) == 1 else {}
-        tool = _text(about.get("tool_name")) or _text(only.get("tool"))
+        tool = parse_text(about.get("tool_name")) or parse_text(only.get("tool"))
         given = about.get("tool_params", only.get("arguments"))
         if not tool:
             return None
-        call = McpCall(server=server, tool=tool, arguments=given if isinstance(given, dict) else {})
+        call = McpCall(server=server, tool=tool, arguments=parse_object(given))
         item_id = next((item_id for item_id, item in calls.items() if item.get("tool") == tool), "")
         return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled, item_id)
     form = read_form(server, params)
@@ -308,11 +298,10 @@ def _questions(params: JsonObject, redact: Callable[[str], str]) -> Asked[Form] 
         return None
     texts, answers, choices = list[str](), JsonObject(), dict[str, list[Any]]()
     for each in questions:
-        options = [option for option in each.get("options") or () if isinstance(option, dict)]
-        labels = [_text(option.get("label")) for option in options]
-        texts.append(_text(each.get("question")) + (f" ({' / '.join(labels)})" if labels else ""))
-        answers[_text(each.get("id"))] = labels[0] if labels else ""
-        choices[_text(each.get("id"))] = list(labels)
+        labels = [parse_text(option.get("label")) for option in parse_objects(each.get("options"))]
+        texts.append(parse_text(each.get("question")) + (f" ({' / '.join(labels)})" if labels else ""))
+        answers[parse_text(each.get("id"))] = labels[0] if labels else ""
+        choices[parse_text(each.get("id"))] = list(labels)
     return Asked(
         form_tool,
         Form(questions="Codex asks: " + " ".join(texts), answers=answers, choices=choices),
@@ -324,5 +313,5 @@ def _questions(params: JsonObject, redact: Callable[[str], str]) -> Asked[Form] 
         },
         {"answers": {}},
         {"answers": {}},
-        _text(params.get("itemId")),
+        parse_text(params.get("itemId")),
     )

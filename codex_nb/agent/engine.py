@@ -26,7 +26,7 @@ from codex_nb.config.settings import CONFIG_FILE
 from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFailed
 from codex_nb.files import LockState, create_file, replace_file, try_lock
 from codex_nb.labels import ApprovalPolicy, short_account
-from codex_nb.parse import loads
+from codex_nb.parse import loads, parse_object, parse_objects
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.request import choose_backend
 from codex_nb.session.outbound import environment_secrets
@@ -212,8 +212,7 @@ def _own_servers(settings: Settings) -> dict[str, JsonObject]:
     """Return the tables of the MCP servers that the CLI has from the user's file."""
     content = read_bytes(settings.codex_home / CONFIG_FILE) or b""
     servers = parse_toml(content, str(settings.codex_home / CONFIG_FILE)).get("mcp_servers")
-    found = servers if isinstance(servers, dict) else {}
-    return {name: table for name, table in found.items() if isinstance(table, dict)}
+    return {name: table for name, table in parse_object(servers).items() if isinstance(table, dict)}
 
 
 def servers_config(settings: Settings, request: TurnRequest) -> JsonObject:
@@ -425,11 +424,8 @@ class AgentEngine:
         if not (await self._credentials.current()).is_chatgpt_backend:
             return None
         found = await self.look_up("account/rateLimits/read")
-        by_limit = found.get("rateLimitsByLimitId")
-        tables = (
-            list(by_limit.values()) if isinstance(by_limit, dict) and by_limit else [found.get("rateLimits")]
-        )
-        limits = [read_limits(table) for table in tables]
+        by_limit = parse_object(found.get("rateLimitsByLimitId"))
+        limits = [read_limits(table) for table in by_limit.values() or [found.get("rateLimits")]]
         return replace(limits[0], windows=tuple(window for each in limits for window in each.windows))
 
     async def models(self) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -437,14 +433,14 @@ class AgentEngine:
         found, cursor = list[JsonObject](), None
         while True:
             page = await self.look_up("model/list", **({"cursor": cursor} if cursor else {}))
-            found += [each for each in page.get("data") or () if isinstance(each, dict)]
+            found += parse_objects(page.get("data"))
             if not (cursor := page.get("nextCursor")):
                 break
         return [(str(each.get("model")), str(each.get("displayName")), _efforts(each)) for each in found]
 
     async def described(self) -> str:
         """Say in a line through which program questions are answered, and as whom it is signed in."""
-        account = (await self.look_up("account/read")).get("account") or {}
+        account = parse_object((await self.look_up("account/read")).get("account"))
         who = account.get("email") or {"apiKey": "an API key"}.get(str(account.get("type")))
         binary = await self.find()
         signed_in = f", signed in as {short_account(str(who))}" if who else ""
@@ -469,7 +465,7 @@ class AgentEngine:
         started = await server.request(
             "thread/start", {**wanted.options, "ephemeral": not thread.is_saved, "dynamicTools": wanted.tools}
         )
-        thread_id = str((started.get("thread") or {}).get("id", ""))
+        thread_id = str(parse_object(started.get("thread")).get("id", ""))
         self._loaded.add(thread_id)
         if wanted.may_make_images:
             self._with_images.add(thread_id)
@@ -552,10 +548,8 @@ class AgentEngine:
 
 
 def _efforts(model: JsonObject) -> tuple[str, ...]:
-    efforts = model.get("supportedReasoningEfforts")
-    listed = efforts if isinstance(efforts, list) else []
-    found = [each.get("reasoningEffort") for each in listed if isinstance(each, dict)]
-    return tuple(map(str, filter(None, found)))
+    listed = parse_objects(model.get("supportedReasoningEfforts"))
+    return tuple(str(each["reasoningEffort"]) for each in listed if each.get("reasoningEffort"))
 
 
 def _has_tokens(credentials: Credentials) -> bool:

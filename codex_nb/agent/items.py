@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.agent.approvals import PATCH, SHELL, changes_of, diff_of
+from codex_nb.agent.approvals import PATCH, SHELL, diff_of
 from codex_nb.errors import (
     AgentFailed,
     ApiError,
@@ -23,7 +23,16 @@ from codex_nb.errors import (
     StreamInterrupted,
     UsageLimitReached,
 )
-from codex_nb.parse import image_type, loads, parse_integer, parse_number, parse_time
+from codex_nb.parse import (
+    image_type,
+    loads,
+    parse_integer,
+    parse_number,
+    parse_object,
+    parse_objects,
+    parse_text,
+    parse_time,
+)
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import ErrorPayload
 from codex_nb.responses.events import RateLimits, Usage, Window
@@ -114,8 +123,7 @@ class AgentItems:
 
     def read(self, method: str, params: JsonObject) -> list[TurnEvent]:
         """Return the events of a notification; none for one that shows nothing."""
-        item_id, delta = str(params.get("itemId", "")), params.get("delta")
-        delta = delta if isinstance(delta, str) else ""
+        item_id, delta = str(params.get("itemId", "")), parse_text(params.get("delta"))
         self._ensure_bounded(len(delta))
         match method:
             case "item/agentMessage/delta" | "item/plan/delta":
@@ -129,13 +137,12 @@ class AgentItems:
                 return self._grow(item_id, strip_ansi(delta))
             case "item/mcpToolCall/progress":
                 return self._grow(item_id, f"{params.get('message', '')}\n")
-            case "item/started" | "item/completed":
-                item = params.get("item")
-                if not isinstance(item, dict):
-                    return []
-                return self._started(item) if method == "item/started" else self._completed(item)
+            case "item/started":
+                return self._started(parse_object(params.get("item")))
+            case "item/completed" if item := parse_object(params.get("item")):
+                return self._completed(item)
             case "turn/completed":
-                return self._ended(params.get("turn"))
+                return self._ended(parse_object(params.get("turn")))
             case _:
                 return self._aside(method, params)
 
@@ -147,13 +154,13 @@ class AgentItems:
                 hint="Ask again, for less at once.",
             )
 
-    def _count(self, thread: str, usage: object) -> None:
+    def _count(self, thread: str, usage: JsonObject) -> None:
         """Add what the last response has used.
 
         The CLI tells it again when a request is refused. A total that has not grown shows that, and so does a turn that
         has got nothing yet, where the total is that of an earlier process.
         """
-        total = usage.get("total") if isinstance(usage, dict) else None
+        total = usage.get("total")
         before = self._totals.get(thread, total if not self._has_begun else None)
         self._totals[thread] = total
         if total is None or total != before:
@@ -169,7 +176,7 @@ class AgentItems:
             case "turn/plan/updated":
                 return self._plan(params)
             case "thread/tokenUsage/updated":
-                self._count(str(params.get("threadId")), params.get("tokenUsage"))
+                self._count(str(params.get("threadId")), parse_object(params.get("tokenUsage")))
             case "account/rateLimits/updated":
                 notice = self._on_limits(read_limits(params.get("rateLimits")))
                 return [notice] if notice else []
@@ -257,10 +264,9 @@ class AgentItems:
         return TextDone(item_id, text)
 
     def _searched(self, item_id: str, item: JsonObject) -> list[TurnEvent]:
-        action = item.get("action")
-        kind = action.get("type") if isinstance(action, dict) else None
         found: JsonObject = {"type": "web_search_call", "id": item_id, "status": "completed"}
-        if isinstance(action, dict):
+        if action := parse_object(item.get("action")):
+            kind = action.get("type")
             found["action"] = action | {"type": _SEARCH_ACTIONS.get(str(kind), kind)}
         self._items.append(found)
         return [Notice("search", search_text(found) or "Searched the web")]
@@ -289,8 +295,7 @@ class AgentItems:
         self.error = error
         return []
 
-    def _ended(self, turn: object) -> list[TurnEvent]:
-        turn = turn if isinstance(turn, dict) else {}
+    def _ended(self, turn: JsonObject) -> list[TurnEvent]:
         self.status = str(turn.get("status") or "failed")
         if turn.get("error"):
             self.error = error_of(turn["error"])
@@ -348,13 +353,13 @@ def _outcome(item: JsonObject) -> tuple[str, bool]:
             note = f"[exit code {code}]" if code else "" if ok else f"[{status}]"
             return "\n".join(filter(None, (output.rstrip("\n"), note))) or "(no output)", ok and not code
         case "fileChange":
-            paths = ", ".join(str(change.get("path")) for change in changes_of(item))
+            paths = ", ".join(str(change.get("path")) for change in parse_objects(item.get("changes")))
             return f"{'Changed' if ok else status.capitalize()}: {paths}", ok
         case "mcpToolCall":
             error, result = item.get("error"), item.get("result")
             if isinstance(error, dict):
                 return str(error.get("message") or status), False
-            return _mcp_text(result if isinstance(result, dict) else {}), ok
+            return _mcp_text(parse_object(result)), ok
         case "imageGeneration":
             saved = item.get("savedPath")
             where = [f"Saved as {Path(saved).resolve()}"] if isinstance(saved, str) and ok else []
@@ -377,8 +382,7 @@ def image_of(item: JsonObject) -> dict[str, str] | None:
 
 
 def _mcp_text(result: JsonObject) -> str:
-    content = result.get("content")
-    parts = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
+    parts = parse_objects(result.get("content"))
     texts = [str(part["text"]) if "text" in part else f"[{part.get('type')}]" for part in parts]
     if not texts and result.get("structuredContent") is not None:
         texts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
@@ -388,15 +392,14 @@ def _mcp_text(result: JsonObject) -> str:
 _COUNTS = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningOutputTokens", "totalTokens")
 
 
-def _usage(usage: object) -> Usage:
-    last = usage.get("last") if isinstance(usage, dict) else None
-    counts = last if isinstance(last, dict) else {}
+def _usage(usage: JsonObject) -> Usage:
+    counts = parse_object(usage.get("last"))
     return Usage(*(max(0, parse_integer(counts.get(key)) or 0) for key in _COUNTS))
 
 
 def read_limits(limits: object) -> RateLimits:
     """Read the rate limits as the app-server gives them."""
-    table = limits if isinstance(limits, dict) else {}
+    table = parse_object(limits)
     name = str(table.get("limitName") or table.get("limitId") or "codex")
     windows = [
         Window(
@@ -408,8 +411,7 @@ def read_limits(limits: object) -> RateLimits:
         for part in ("primary", "secondary")
         if isinstance(window := table.get(part), dict)
     ]
-    plan = table.get("planType")
-    return RateLimits(windows=tuple(windows), plan=plan if isinstance(plan, str) else None)
+    return RateLimits(windows=tuple(windows), plan=parse_text(table.get("planType")) or None)
 
 
 _BUSY = ("serverOverloaded", "internalServerError", "flexUnavailable", "policyCapacityUnavailable")
@@ -441,14 +443,14 @@ def _retry(error: CodexError, told: object) -> RetryScheduled:
     """Return the attempt that the CLI makes next; what went wrong stands beside "Reconnecting... 1/5"."""
     attempt = _ATTEMPT.search(str(error).rstrip("."))
     first, last = (int(attempt[1]), int(attempt[2])) if attempt else (1, 1)
-    details = told.get("additionalDetails") if isinstance(told, dict) else None
+    details = parse_object(told).get("additionalDetails")
     reason = f"{visible_line(str(details)[:LONGEST_REASON]).rstrip('.')}." if details else str(error)
     return RetryScheduled(first, last, 0.0, reason)
 
 
 def error_of(error: object) -> CodexError:
     """Return the error of a turn by its kind; the class says what to do next."""
-    table = error if isinstance(error, dict) else {}
+    table = parse_object(error)
     kind, status = _kind_of(table.get("codexErrorInfo"))
     said = str(table.get("message") or "The turn failed and no reason was given")
     if said.startswith("{"):  # a refusal of the service, as it came
@@ -475,5 +477,4 @@ def _kind_of(info: object) -> tuple[str, int]:
     if not isinstance(info, dict):
         return str(info), 0
     kind = next(iter(info), "")
-    details = info.get(kind)
-    return kind, (parse_integer(details.get("httpStatusCode")) or 0) if isinstance(details, dict) else 0
+    return kind, parse_integer(parse_object(info.get(kind)).get("httpStatusCode")) or 0

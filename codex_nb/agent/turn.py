@@ -16,6 +16,7 @@ from codex_nb.agent.engine import AgentEngine, WantedThread, digest, servers_con
 from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed, CodexError
 from codex_nb.labels import ApprovalPolicy
+from codex_nb.parse import parse_object
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.session.events import (
     ApprovalRequested,
@@ -217,7 +218,7 @@ class AgentTurn(Turn):
         with server.listen(thread_id) as messages:
             try:
                 started = await server.request("turn/start", self._start(thread_id, question))
-                self._turn_id = str((started.get("turn") or {}).get("id", ""))
+                self._turn_id = str(parse_object(started.get("turn")).get("id", ""))
                 async for message in messages:
                     async with aclosing(self._take(server, message)) as events:
                         async for event in events:
@@ -259,7 +260,7 @@ class AgentTurn(Turn):
             handled = self._ask(server, message)
         else:
             if message.method == "item/completed":
-                await self._show_image(message.params.get("item"))
+                await self._show_image(parse_object(message.params.get("item")))
             for event in self._agent.read(message.method, message.params):
                 yield event
             for event in self._unasked(message):
@@ -269,17 +270,17 @@ class AgentTurn(Turn):
             async for event in events:
                 yield event
 
-    async def _show_image(self, item: object) -> None:
+    async def _show_image(self, item: JsonObject) -> None:
         """Show an image that the agent has made as an output of the cell."""
         ports = self.tool_context.ports
-        if isinstance(item, dict) and ports.kernel is not None and (data := image_of(item)):
+        if ports.kernel is not None and (data := image_of(item)):
             output = {"output_type": "display_data", "data": data, "metadata": {}}
             await ports.main_thread.call(partial(ports.kernel.show, [output]))
 
     def _unasked(self, message: Message) -> list[TurnEvent]:
         """Return the events of an action that the CLI does not ask about, and end the turn where it had to ask."""
-        method, rules, item = message.method, self.tool_context.rules, message.params.get("item")
-        item = item if isinstance(item, dict) else {}
+        method, rules = message.method, self.tool_context.rules
+        item = parse_object(message.params.get("item"))
         is_all = rules.policy is ApprovalPolicy.ALL
         if method == REFUSED:
             if self.engine.refusal is not None:
