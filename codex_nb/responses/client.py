@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
 from codex_nb.http import REQUEST_ERRORS, backoff, httpx
+from codex_nb.parse import parse_object, parse_objects, parse_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.errors import event_error, transport_error
 from codex_nb.responses.events import RateLimits, parse_limits_event, parse_usage, request_id_of
@@ -41,11 +42,9 @@ def _is_client_tool_call(item: JsonObject) -> bool:
 
 def _message_text(item: JsonObject) -> str:
     """Return the text of an assistant's message; a refusal is text as well, for it is what the model answered."""
-    if item.get("type") != "message" or not isinstance(item.get("content"), list):
-        return ""
-    parts = [part for part in item["content"] if isinstance(part, dict)]
-    text = "".join(_text_of(part, "text") for part in parts if part.get("type") == "output_text")
-    return text or "".join(_text_of(part, "refusal") for part in parts if part.get("type") == "refusal")
+    parts = parse_objects(item.get("content")) if item.get("type") == "message" else []
+    text = "".join(parse_text(part.get("text")) for part in parts if part.get("type") == "output_text")
+    return text or "".join(parse_text(part.get("refusal")) for part in parts if part.get("type") == "refusal")
 
 
 def _merge_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
@@ -72,10 +71,10 @@ def _match_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> dic
     for key in ("id", "call_id", "type"):
         places: dict[str, deque[int]] = {}
         for n, item in enumerate(final):
-            if n not in taken and (value := _text_of(item, key)):
+            if n not in taken and (value := parse_text(item.get(key))):
                 places.setdefault(value, deque()).append(n)
         for at, item in enumerate(done):
-            if at not in matches and (free := places.get(_text_of(item, key))):
+            if at not in matches and (free := places.get(parse_text(item.get(key)))):
                 matches[at] = free.popleft()
                 taken.add(matches[at])
     return matches
@@ -180,7 +179,8 @@ class ResponseAccumulator:
         return ev.ResponseFinished(
             response_id=self._envelope.get("id", ""),
             status="incomplete" if is_short else "completed",
-            incomplete_reason=_text_of(response.get("incomplete_details"), "reason") or None,
+            incomplete_reason=parse_text(parse_object(response.get("incomplete_details")).get("reason"))
+            or None,
             items=items,
             text="".join(map(_message_text, items)),
             usage=ev.Usage.parse(response.get("usage")),
@@ -191,8 +191,7 @@ class ResponseAccumulator:
         )
 
     def _final_items(self, response: JsonObject) -> list[JsonObject]:
-        output = response.get("output")
-        final = [item for item in output if ev.is_item(item)] if isinstance(output, list) else []
+        final = [item for item in parse_objects(response.get("output")) if ev.is_item(item)]
         done = _in_order(self._done)
         if final or self._terminal is None:
             return _merge_items(final, done)
@@ -224,11 +223,11 @@ class ResponseAccumulator:
         return key
 
     def _begin_item(self, event: ev.OutputItemAdded) -> ev.OutputItemAdded:
-        key = self._current = self._new_key(_text_of(event.item, "id"), event.output_index, event.item)
+        key = self._current = self._new_key(parse_text(event.item.get("id")), event.output_index, event.item)
         return event.model_copy(update={"item_id": key})
 
     def _end_item(self, event: ev.OutputItemDone) -> ev.OutputItemDone:
-        item_id, index = _text_of(event.item, "id"), event.output_index
+        item_id, index = parse_text(event.item.get("id")), event.output_index
         unfinished = self._unfinished
         if item_id in unfinished:
             key = item_id
@@ -245,7 +244,7 @@ class ResponseAccumulator:
 
     def _note_envelope(self, response: JsonObject) -> None:
         for name in ("id", "model"):
-            if text := _text_of(response, name):
+            if text := parse_text(response.get(name)):
                 self._envelope[name] = text
 
 
@@ -254,11 +253,6 @@ def _in_order(done: Sequence[tuple[int | None, JsonObject]]) -> list[JsonObject]
     if all(index is not None for index, _ in done):
         done = sorted(done, key=lambda entry: entry[0] or 0)
     return [item for _, item in done]
-
-
-def _text_of(table: Any, key: str) -> str:
-    value = table.get(key) if isinstance(table, dict) else None
-    return value if isinstance(value, str) else ""
 
 
 LEVEL = 3
@@ -556,5 +550,4 @@ async def fetch_usage(
     """Ask the usage endpoint; None where there is no plan to ask about. Failures are CodexErrors."""
     if backend.usage_url is None:
         return None
-    body = await get_json(http, backend.usage_url, backend=backend, auth=auth)
-    return parse_usage(body) if isinstance(body, dict) else RateLimits()
+    return parse_usage(parse_object(await get_json(http, backend.usage_url, backend=backend, auth=auth)))

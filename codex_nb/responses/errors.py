@@ -30,7 +30,7 @@ from codex_nb.errors import (
 )
 from codex_nb.http import UnacceptableResponse, httpx
 from codex_nb.labels import date_time, plan_name, time_span
-from codex_nb.parse import loads, parse_number, parse_time
+from codex_nb.parse import loads, parse_number, parse_object, parse_text, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses.events import parse_headers, request_id_of
 from codex_nb.responses.request import CONTRACT_VERSION, add_amounts
@@ -81,7 +81,7 @@ class ErrorPayload:
     @classmethod
     def parse(cls, value: Any) -> ErrorPayload:
         """Read a body or an event: ``{"error": {…}}``, ``{"error": "…"}``, ``{"detail": …}``, or flat."""
-        table = value if isinstance(value, dict) else {}
+        table = parse_object(value)
         inner = table.get("error", table.get("detail"))
         # A flat error event has the type "error", which names nothing.
         fields, kind = (inner, inner.get("type")) if isinstance(inner, dict) else (table, None)
@@ -288,9 +288,8 @@ def _unpaid(failure: _Failure) -> ApiError:
 
 def event_error(value: Any, *, backend: Backend, request_id: str | None = None) -> CodexError:
     """Return the error for a failed response or an ``error`` event, whole."""
-    table = value if isinstance(value, dict) else {}
-    inner = table.get("error")
-    places = (table, inner if isinstance(inner, dict) else {})
+    table = parse_object(value)
+    places = (table, parse_object(table.get("error")))
     told = (place.get(key) for place in places for key in ("status", "status_code"))
     status = next((each for each in told if type(each) is int), 0)
     if httpx.codes.BAD_REQUEST <= status <= _LAST_STATUS:
@@ -360,8 +359,7 @@ def _usage_limit(failure: _Failure) -> UsageLimitReached:
     windows = limits.windows if limits is not None else ()
     full = max(windows, key=lambda window: window.used_percent or 0.0, default=None)
     resets_at = _reset_time(failure.payload.fields, failure.now) or (full.resets_at if full else None)
-    plan = failure.payload.fields.get("plan_type")
-    plan = plan if isinstance(plan, str) else None
+    plan = parse_text(failure.payload.fields.get("plan_type")) or None
     if limits is not None and "credits_depleted" in (limits.reached or ""):
         message = "The workspace is out of credits."
     else:

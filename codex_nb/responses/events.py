@@ -24,7 +24,17 @@ from pydantic import (
     ValidationError,
 )
 
-from codex_nb.parse import loads, needs_care, parse_boolean, parse_integer, parse_number, parse_time
+from codex_nb.parse import (
+    loads,
+    needs_care,
+    parse_boolean,
+    parse_integer,
+    parse_number,
+    parse_object,
+    parse_objects,
+    parse_text,
+    parse_time,
+)
 from codex_nb.rendering.sanitize import sanitize_server_text
 
 if TYPE_CHECKING:
@@ -124,19 +134,16 @@ def parse_limits_event(event: Mapping[str, Any]) -> RateLimits | None:
 def parse_usage(body: Mapping[str, Any]) -> RateLimits:
     """Read the usage endpoint's reply; a window that lacks a number is kept with what it has."""
     windows = _windows(body.get("rate_limit"), "codex")
-    extra = body.get("additional_rate_limits")
-    for entry in extra if isinstance(extra, list) else []:
-        if isinstance(entry, dict):
-            name = entry.get("limit_name") or entry.get("metered_feature") or "other"
-            windows += _windows(entry.get("rate_limit"), str(name))
+    for entry in parse_objects(body.get("additional_rate_limits")):
+        name = entry.get("limit_name") or entry.get("metered_feature") or "other"
+        windows += _windows(entry.get("rate_limit"), str(name))
     return _rate_limits(body, windows)
 
 
 def _rate_limits(body: Mapping[str, Any], windows: list[Window]) -> RateLimits:
-    plan = body.get("plan_type")
     return RateLimits(
         windows=tuple(windows),
-        plan=plan if isinstance(plan, str) else None,
+        plan=parse_text(body.get("plan_type")) or None,
         credits=_credits(body.get("credits")),
     )
 
@@ -144,8 +151,7 @@ def _rate_limits(body: Mapping[str, Any], windows: list[Window]) -> RateLimits:
 def _windows(table: Any, limit: str) -> list[Window]:
     """Read a limit's windows, as an event or the usage endpoint names them; one that says nothing is left out."""
     names = ("primary", "secondary", "primary_window", "secondary_window")
-    tables = [table.get(name) for name in names] if isinstance(table, dict) else []
-    windows = [_window(each, limit) for each in tables if isinstance(each, dict)]
+    windows = [_window(parse_object(parse_object(table).get(name)), limit) for name in names]
     return [each for each in windows if each.used_percent or each.window_minutes or each.resets_at]
 
 
@@ -155,9 +161,8 @@ def _window(table: Mapping[str, Any], limit: str) -> Window:
     return Window(parse_number(table.get("used_percent")), minutes, parse_time(table.get("reset_at")), limit)
 
 
-def _credits(table: Any) -> Credits | None:
-    if not isinstance(table, dict):
-        return None
+def _credits(value: Any) -> Credits | None:
+    table = parse_object(value)
     balance = table.get("balance")
     found = Credits(
         has_credits=parse_boolean(table.get("has_credits")),
@@ -168,13 +173,13 @@ def _credits(table: Any) -> Credits | None:
 
 
 # A terminal event ends the response whatever its table looks like: a failure must not pass for an odd success.
-_Table = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
+_Table = Annotated[dict[str, Any], BeforeValidator(parse_object)]
 _MOST_TOKENS = 10**12
 
 
-def is_item(value: Any) -> bool:
-    """Whether a value is an output item: an object whose type, if it has one, is text."""
-    return isinstance(value, dict) and isinstance(value.get("type", ""), str)
+def is_item(table: dict[str, Any]) -> bool:
+    """Whether an object is an output item: its type, if it has one, is text."""
+    return isinstance(table.get("type", ""), str)
 
 
 def _checked(item: dict[str, Any]) -> dict[str, Any]:
@@ -409,7 +414,7 @@ class Usage:
 
 def _count(value: Any, *path: str) -> int:
     for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
+        value = parse_object(value).get(key)
     is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
     return value if is_count else 0
 

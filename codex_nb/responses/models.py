@@ -30,7 +30,7 @@ from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.files import file_stamp, replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.labels import EFFORTS, ULTRA
-from codex_nb.parse import loads, parse_integer
+from codex_nb.parse import loads, parse_integer, parse_object, parse_objects, parse_text
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
@@ -137,7 +137,7 @@ class Model:
 
     def sent_tier(self, tier: str | None) -> str | None:
         """Return what a service tier is sent as, None where the model does not have it; ``flex`` needs no list."""
-        sent = _SERVICE_TIERS.get(tier, tier) if tier is not None else None
+        sent = "priority" if tier == "fast" else tier  # as config.toml and the API call it
         return sent if sent == "flex" or sent in self.service_tiers else None
 
     def reasoning(
@@ -157,10 +157,6 @@ class Model:
         if self.ultra_effort in real:
             return self.ultra_effort
         return "max" if "max" in real else real[-1] if real else "medium"
-
-
-# What config.toml calls a tier, and what the API calls it.
-_SERVICE_TIERS = {"fast": "priority"}
 
 
 _Shown = Annotated[str, AfterValidator(visible_line)]
@@ -226,19 +222,16 @@ class _ModelInfo(BaseModel):
 
 def parse_models(body: Any) -> tuple[Model, ...]:
     """Read a model list, the ChatGPT backend's (``models``) or the usual one (``data``); bad entries are left out."""
-    table = body if isinstance(body, dict) else {}
-    entries = table.get("models")
-    if isinstance(entries, list) and any(isinstance(entry, dict) and "slug" in entry for entry in entries):
+    table = parse_object(body)
+    entries = parse_objects(table.get("models"))
+    if any("slug" in entry for entry in entries):
         found: list[_ModelInfo] = []
         for entry in entries:
             with suppress(ValidationError):
                 found.append(_ModelInfo.model_validate(entry))
         return tuple(info.model() for info in sorted(found, key=lambda info: info.priority))
-    entries = table.get("data")
-    names = (
-        [entry.get("id") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    )
-    shown = [visible_line(name) for name in names if isinstance(name, str) and name]
+    names = [parse_text(entry.get("id")) for entry in parse_objects(table.get("data"))]
+    shown = [visible_line(name) for name in names if name]
     return tuple(Model(name, display_name=name, is_assumed=True) for name in shown)
 
 
@@ -361,7 +354,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         body = loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return body if isinstance(body, dict) else {}
+    return parse_object(body)
 
 
 def _modified(path: Path) -> float:

@@ -8,11 +8,11 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
 from codex_nb.http import MAX_STREAM_BYTES, UnacceptableResponse, format_size, httpx
-from codex_nb.parse import fits, loads, memory_of
+from codex_nb.parse import fits, loads, memory_of, parse_object
 from codex_nb.responses.errors import (
     event_error,
     media_type,
@@ -411,11 +411,9 @@ class ResponseReader:
     def _unstreamed(self, body: bytes) -> ServerEvent:
         """Take a reply that was not streamed: a whole response, or an error with a friendly status."""
         try:
-            told: Any = loads(body) if fits(body, self._budget.memory) else None
+            told = parse_object(loads(body) if fits(body, self._budget.memory) else None)
         except ValueError:
-            told = None
-        if not isinstance(told, dict):
-            raise self._unreadable(body)
+            told = {}
         if isinstance(told.get("error"), dict):
             raise event_error(told, backend=self._backend)
         if not isinstance(told.get("output"), list):

@@ -20,13 +20,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.protocol import State
 
 from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, httpx, is_secure, tls_context
-from codex_nb.parse import fits, loads, parse_integer
+from codex_nb.parse import fits, loads, parse_integer, parse_object
 from codex_nb.responses.events import TERMINAL_TYPES
 from codex_nb.responses.request import LITE_HEADER, TURN_STATE_HEADER, dump_json, request_fields
 from codex_nb.responses.stream import MAX_EVENT_BYTES, ResponseBudget
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
@@ -112,19 +111,18 @@ class Connector:
     def __init__(self, environ: Mapping[str, str], ca_certificate: Path | None) -> None:
         self._proxies = Proxies.of(environ)
         self._ca_certificate = ca_certificate
-        self._tls: ssl.SSLContext | None = None
 
     async def connect(self, handshake: httpx.Request) -> Connection:
         """Open a connection with the request's headers; raises what the library raises, and follows no redirect."""
         url = handshake.url
         options: dict[str, Any] = {}
         if url.scheme == "https":
-            options["ssl"] = self._tls = self._tls or tls_context(self._ca_certificate)
+            options["ssl"] = tls_context(self._ca_certificate)
         _, proxy = self._proxies.find(url) or ("", None)
         if proxy is not None and "://" not in proxy:
             proxy = f"http://{proxy}"
         if proxy is not None and proxy.startswith("https://"):
-            options["proxy_ssl"] = self._tls or tls_context(self._ca_certificate)
+            options["proxy_ssl"] = tls_context(self._ca_certificate)
         connection = await _Connect(
             str(url.copy_with(scheme="wss" if url.scheme == "https" else "ws")),
             additional_headers=list(_handshake_headers(handshake).items()),
@@ -266,7 +264,7 @@ class _Conversation:
         if event.get("status") == httpx.codes.UNAUTHORIZED:
             self.rejected = self._head, dump_json({"error": error})
             raise ConnectionLost
-        if isinstance(error, dict) and error.get("code") in FORGOTTEN:
+        if str(parse_object(error).get("code")) in FORGOTTEN:
             raise ConnectionLost
 
     async def receive(self) -> bytes:
@@ -301,10 +299,9 @@ def _raise_if_refused(error: ConnectionClosed) -> None:
 
 def _event_in(frame: bytes) -> JsonObject:
     try:
-        event = loads(frame) if fits(frame, ResponseBudget.memory) else None
+        return parse_object(loads(frame) if fits(frame, ResponseBudget.memory) else None)
     except ValueError:
-        event = None
-    return event if isinstance(event, dict) else {}
+        return {}
 
 
 class _Frames(httpx.AsyncByteStream):
