@@ -15,7 +15,8 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from secrets import token_hex
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.agent.app_server import AppServer, AppServerEnded, RequestRefused, find_binary
@@ -33,7 +34,6 @@ from codex_nb.session.outbound import environment_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from codex_nb.agent.app_server import CodexBinary
     from codex_nb.auth.credentials import Credentials
@@ -76,8 +76,7 @@ class AgentHome:
             for name in (SESSIONS, IMAGES):
                 (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             _remove_abandoned(folder)
-            path = folder / f"{HOMES}{token_hex(6)}"
-            path.mkdir(mode=0o700)
+            path = Path(mkdtemp(prefix=HOMES, dir=folder))
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
             try_lock(lock)
             home = cls(path, lock, settings)

@@ -251,7 +251,7 @@ def read_catalog(content: bytes) -> tuple[Model, ...]:
     return tuple(replace(model, is_assumed=True) for model in parse_models(loads(content)))
 
 
-_NAMESPACE = re.compile(r"[A-Za-z0-9_-]+/(?=[^/]+$)")
+_NAMESPACE = re.compile(r"^[A-Za-z0-9_-]+/(?=[^/]+$)")
 
 
 def model_by_name(slug: str, catalog: Iterable[Model]) -> Model:
@@ -259,7 +259,7 @@ def model_by_name(slug: str, catalog: Iterable[Model]) -> Model:
 
     One word before a slash, such as a gateway's ``openai/``, is passed over.
     """
-    bare = _NAMESPACE.sub("", slug, count=1) if _NAMESPACE.match(slug) else slug
+    bare = _NAMESPACE.sub("", slug)
     alike = [model for model in catalog if bare.startswith(model.slug)]
     if not alike:
         return Model(slug, is_assumed=True)

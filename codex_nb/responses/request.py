@@ -17,7 +17,6 @@ import re
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NewType
 
 from codex_nb.config.settings import API_BASE_URL
@@ -49,8 +48,8 @@ class Backend:
     provider_id: str = "openai"
     name: str = "OpenAI"
     is_chatgpt: bool = False
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     can_compress: bool = False
     lists_models: bool = False
     is_codex: bool = False
@@ -248,9 +247,7 @@ def _additional_tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
 
 FIRST_WAIT_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-LONGEST_WINDOW_S = (
-    60.0  # limits are told by the second or by the minute: a longer wait says nothing of the pace
-)
+LONGEST_WINDOW_S = 60.0  # limits are told by the second or the minute: a longer wait says nothing of the pace
 FIRST_RATE = 5.0  # requests a second, as long as nothing is known
 FIRST_GROWTH = 4 / 3  # with each reply; so a batch of any size loses less than a second
 MOST_GROWTHS = 40
@@ -284,12 +281,12 @@ class Throttle:
         self._limited_at = self._resume_at = -math.inf
         self._sent_at = -math.inf
         self._limits_in_a_row = 0
-        self._begun_at: float | None = None  # the first request, or the end of the last wait
+        self._begun_at = math.inf  # the first request, or the end of the last wait
         self._accepted = 0  # since then
         self._recovery = FASTEST_RECOVERY
         self._sustained: float | None = None  # requests a second
-        self._requests, self._tokens = Quota("requests"), Quota("tokens")
-        self._tokens_each = 0.0
+        self._requests, self._tokens = Quota("requests", cost=1.0), Quota("tokens")
+        self._quotas = (self._requests, self._tokens)
         self._queue = asyncio.Lock()
         self._changed = asyncio.Event()
         self._clock = clock
@@ -300,7 +297,7 @@ class Throttle:
     def waiting_s(self) -> float:
         """How long the service still takes no request."""
         now = self._clock()
-        exhausted = max(quota.exhausted_until(now) for quota in (self._requests, self._tokens))
+        exhausted = max(quota.exhausted_until(now) for quota in self._quotas)
         return max(0.0, self._resume_at - now, exhausted - now)
 
     @asynccontextmanager
@@ -310,7 +307,10 @@ class Throttle:
             while (left := self._next_in()) > 0 or self._sending >= self._allowed:
                 await (self._sleep(left) if left > 0 else self._changed.wait())
             self._sending += 1
-            self._spend()
+            now = self._sent_at = self._clock()
+            self._begun_at = min(self._begun_at, now)
+            for quota in self._quotas:
+                quota.spend(now)
         slot = Slot(self._sent_at)
         try:
             yield slot
@@ -319,20 +319,8 @@ class Throttle:
 
     def _next_in(self) -> float:
         now = self._clock()
-        next_at = max(
-            self._sent_at + 1.0 / self._learned_rate(),
-            self._requests.next_at(1.0, self._sent_at, now),
-            self._tokens.next_at(self._tokens_each, self._sent_at, now),
-        )
-        return max(self.waiting_s, next_at - now)
-
-    def _spend(self) -> None:
-        """Take a request from the budget."""
-        now = self._sent_at = self._clock()
-        if self._begun_at is None:
-            self._begun_at = now
-        self._requests.spend(1.0, now)
-        self._tokens.spend(self._tokens_each, now)
+        next_at = max(quota.next_at(self._sent_at, now) for quota in self._quotas)
+        return max(self.waiting_s, next_at - now, self._sent_at + 1.0 / self._learned_rate() - now)
 
     def _learned_rate(self) -> float:
         if self._sustained is not None:
@@ -346,15 +334,15 @@ class Throttle:
         """Take in the head of a reply; the place of a request that is ``accepted`` goes to another one."""
         now = self._clock()
         on_their_way = max(0, self._sending - 1)  # which this reply does not count yet
-        self._requests.update(headers, on_their_way, now)
-        self._tokens.update(headers, on_their_way * self._tokens_each, now)
+        for quota in self._quotas:
+            quota.update(headers, on_their_way, now)
         if accepted:
             self._release(slot, accepted=True)
 
     def note_tokens(self, tokens: int) -> None:
         """Take in what a question has used."""
-        known = self._tokens_each
-        self._tokens_each = known + SMOOTHING * (tokens - known) if known else float(tokens)
+        known = self._tokens.cost
+        self._tokens.cost = known + SMOOTHING * (tokens - known) if known else float(tokens)
 
     def _release(self, slot: Slot, *, accepted: bool) -> None:
         """Note that a request waits for its reply no more, and whether that is because the server answers it."""
@@ -397,9 +385,8 @@ class Throttle:
 
     def _slow_down(self, now: float, wait: float, *, is_told: bool) -> None:
         """Set the pace to the requests a second that the service has shown to sustain, up to the end of the wait."""
-        begun = now if self._begun_at is None else min(now, self._begun_at)
         if self._accepted:
-            self._sustained = self._accepted / (now - begun + wait)
+            self._sustained = self._accepted / (max(0.0, now - self._begun_at) + wait)
         elif self._sustained is not None and not is_told:
             self._sustained /= 2.0
         self._recovery = min(SLOWEST_RECOVERY, max(FASTEST_RECOVERY, self._accepted))
@@ -416,9 +403,13 @@ class Slot:
 
 @dataclass
 class Quota:
-    """What is left of one limit of the service until it is full again; unknown until a reply tells it."""
+    """What is left of one limit of the service until it is full again; unknown until a reply tells it.
+
+    ``cost`` is what a request takes of it, 0 while that is unknown.
+    """
 
     kind: str
+    cost: float = 0.0
     limit: float | None = None
     left: float = math.inf
     resets_at: float = -math.inf
@@ -429,7 +420,7 @@ class Quota:
         """Whether a reply has told anything."""
         return self.left < math.inf
 
-    def update(self, headers: Mapping[str, str], on_their_way: float, now: float) -> None:
+    def update(self, headers: Mapping[str, str], on_their_way: int, now: float) -> None:
         """Read a reply's headers; those that are missing or make no sense change nothing."""
         left = parse_number(headers.get(f"x-ratelimit-remaining-{self.kind}"))
         reset_s = _parse_duration(headers.get(f"x-ratelimit-reset-{self.kind}", ""))
@@ -437,7 +428,7 @@ class Quota:
             return
         limit = parse_number(headers.get(f"x-ratelimit-limit-{self.kind}"))
         self.limit = limit if limit is not None and limit > 0 else self.limit
-        self.left = left - on_their_way
+        self.left = left - on_their_way * self.cost
         self.resets_at = now + reset_s
         self.period_s = max(self.period_s, reset_s)
 
@@ -445,18 +436,18 @@ class Quota:
         """Return when there is something left again; a moment that has passed when there is."""
         return self.resets_at if self.left < 1.0 and self.resets_at > now else -math.inf
 
-    def next_at(self, cost: float, sent_at: float, now: float) -> float:
+    def next_at(self, sent_at: float, now: float) -> float:
         """Return when the next request may follow that of ``sent_at``, so that what is left lasts until the reset."""
-        if not (self.is_known and cost) or self.resets_at <= now:
+        if not (self.is_known and self.cost) or self.resets_at <= now:
             return -math.inf
-        return sent_at + (self.resets_at - sent_at) * cost / max(self.left, cost)
+        return sent_at + (self.resets_at - sent_at) * self.cost / max(self.left, self.cost)
 
-    def spend(self, cost: float, now: float) -> None:
+    def spend(self, now: float) -> None:
         """Take the cost of a request; what the next reply tells replaces this account of it."""
         if self.is_known and self.resets_at <= now:
             self.left = max(self.limit or 1.0, 1.0)
             self.resets_at = now + self.period_s
-        self.left -= cost
+        self.left -= self.cost
 
 
 _AMOUNT = re.compile(
