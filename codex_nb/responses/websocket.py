@@ -387,8 +387,7 @@ class WebSocketTransport:
             if not is_refused:
                 response = await self._ask(request, handshake, conversation)
         finally:
-            if response is None:
-                conversation.is_busy = False
+            conversation.is_busy = response is not None and response.is_success  # until that has been read
         return response
 
     def _is_offered(self, handshake: httpx.Request) -> bool:

@@ -491,6 +491,15 @@ async def test_a_login_that_is_rejected_for_good_is_said_so_at_once(sim: Simulat
     assert counts(sim) == {WEBSOCKET: 1, FRAME: 0, "POST": 0}
 
 
+async def test_a_thread_whose_login_was_rejected_has_a_connection_after_the_next_login(sim: Simulator) -> None:
+    async with asking(sim) as asked:
+        good, asked.signer.bearers[:] = asked.signer.bearers[0], ["stale"]
+        await asked.outcome(question(user("hi")))
+        asked.signer.bearers[:] = [good]
+        assert "simulator" in await asked.text(question(user("hi")))
+    assert counts(sim) == {WEBSOCKET: 2, FRAME: 1, "POST": 0}
+
+
 async def test_a_login_that_is_rejected_in_a_frame_is_renewed_too(sim: Simulator) -> None:
     async with asking(sim) as asked:
         first = (await asked.outcome(question(user("hi")))).finished
