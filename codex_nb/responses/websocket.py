@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.protocol import State
 
 from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, httpx, is_secure, tls_context
-from codex_nb.parse import fits, loads, parse_integer, parse_object
+from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_text
 from codex_nb.responses.events import TERMINAL_TYPES
 from codex_nb.responses.request import LITE_HEADER, TURN_STATE_HEADER, dump_json, request_fields
 from codex_nb.responses.stream import MAX_EVENT_BYTES, ResponseBudget
@@ -252,9 +252,10 @@ class _Conversation:
         while len(frames) < MOST_QUIET:
             frames.append(frame := await self.receive())
             event = _event_in(frame)
-            if event.get("type") == "error":
+            kind = parse_text(event.get("type"))
+            if kind == "error":
                 self._look_at_error(event)
-            if event.get("type") not in _QUIET:
+            if kind not in _QUIET:
                 break
         return frames
 
@@ -326,7 +327,7 @@ class _Frames(httpx.AsyncByteStream):
 
     def _event(self, frame: bytes) -> bytes:
         if any(end in frame for end in _ENDS):
-            kind = _event_in(frame).get("type")
+            kind = parse_text(_event_in(frame).get("type"))
             self._is_over = self._is_over or kind in TERMINAL_TYPES
             self._is_complete = self._is_complete or kind == "response.completed"
         return b"data: " + b"\ndata: ".join(frame.splitlines()) + b"\n\n"

@@ -675,10 +675,11 @@ async def test_stop_closes_the_connection_and_the_next_question_is_whole(sim: Si
         (b"[1, 2]", "no event"),
         (b'{"no": "type"}', "no event"),
         (b'{"type": 5}', "no event"),
+        (b'{"type": ["response.completed"]}', "no event"),
         (b'{"type": "x", "x": "' + b"x" * 5_000_000 + b'"}', "too large"),
         (b"", "no event"),
     ],
-    ids=["binary", "no JSON", "a list", "no type", "an odd type", "too large", "empty"],
+    ids=["binary", "no JSON", "a list", "no type", "an odd type", "types", "too large", "empty"],
 )
 @pytest.mark.parametrize("when", ["first", "in the answer"])
 async def test_a_frame_that_is_no_event_ends_in_one_line(
