@@ -136,13 +136,9 @@ class AgentTurn(Turn):
         tool = next((tool for tool in self.request.tools if tool["type"] == "web_search"), None)
         if tool is None:
             return "disabled"
-        return (
-            "indexed"
-            if tool.get("indexed_web_access")
-            else "live"
-            if tool["external_web_access"]
-            else "cached"
-        )
+        if tool.get("indexed_web_access"):
+            return "indexed"
+        return "live" if tool["external_web_access"] else "cached"
 
     @property
     def _folder(self) -> Path:
@@ -254,11 +250,7 @@ class AgentTurn(Turn):
 
     async def _take(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
         """Yield the events of one message of the process, and answer it where it is a request."""
-        if message.method == "item/tool/call":
-            handled = self._run_tool(server, message)
-        elif message.request_id is not None:
-            handled = self._ask(server, message)
-        else:
+        if message.request_id is None:
             if message.method == "item/completed":
                 await self._show_image(parse_object(message.params.get("item")))
             for event in self._agent.read(message.method, message.params):
@@ -266,7 +258,8 @@ class AgentTurn(Turn):
             for event in self._unasked(message):
                 yield event
             return
-        async with aclosing(handled) as events:
+        handle = self._run_tool if message.method == "item/tool/call" else self._ask
+        async with aclosing(handle(server, message)) as events:
             async for event in events:
                 yield event
 

@@ -10,11 +10,10 @@ from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
-from codex_nb.http import REQUEST_ERRORS, backoff, httpx
+from codex_nb.http import CONNECT_TIMEOUT_S, REQUEST_ERRORS, backoff, httpx
 from codex_nb.parse import parse_object, parse_objects, parse_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.errors import event_error, transport_error
@@ -255,15 +254,13 @@ def _in_order(done: Sequence[tuple[int | None, JsonObject]]) -> list[JsonObject]
     return [item for _, item in done]
 
 
-LEVEL = 3
-
-
 @cache
-def zstd_compressor() -> Callable[[bytes], bytes] | None:
+def _zstd_compressor() -> Callable[[bytes], bytes] | None:
     """Return the compressing function, None without the optional package ``zstandard``."""
-    if find_spec("zstandard") is None:
+    try:
+        compress: Callable[[bytes], bytes] = import_module("zstandard").ZstdCompressor().compress
+    except ImportError:
         return None
-    compress: Callable[[bytes], bytes] = import_module("zstandard").ZstdCompressor(level=LEVEL).compress
     return compress
 
 
@@ -371,7 +368,6 @@ def wanted_wait(error: CodexError) -> float | None:
     return error.retry_after if isinstance(error, RateLimited | BackendOverloaded) else None
 
 
-CONNECT_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 60.0
 
 
@@ -467,12 +463,11 @@ class ResponsesClient:
     ) -> ResponseReader:
         """Send the request with what earlier attempts have completed; note in the accumulator what the head tells."""
         attempts.requests += 1
-        response = await self._open(
-            replace(request, received=accumulator.carried, turn_state=accumulator.turn_state)
-        )
+        sent = replace(request, received=accumulator.carried, turn_state=accumulator.turn_state)
+        response = await self._open(sent)
         attempts.requests += len(
             response.history
-        )  # credentials that were refreshed on the way cost requests too
+        )  # a login that was refreshed on the way costs requests, too
         accumulator.request_id = request_id_of(response.headers)
         accumulator.turn_state = response.headers.get(TURN_STATE_HEADER) or accumulator.turn_state
         return ResponseReader(response, self.backend, budget)
@@ -532,7 +527,7 @@ class ResponsesClient:
 
     def _message(self, request: ResponsesRequest, url: str, headers: dict[str, str]) -> httpx.Request:
         body = request_body(request, self.backend)
-        compress = zstd_compressor() if self.backend.can_compress else None
+        compress = _zstd_compressor() if self.backend.can_compress else None
         if compress is not None:
             body = compress(body)
             headers = {**headers, "content-encoding": "zstd"}

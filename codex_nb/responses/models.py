@@ -73,9 +73,9 @@ def _body_or_error(reply: JsonResponse, backend: Backend, url: str) -> Any:
         return transport_error(reply.error, url=url)
     if not reply.is_ok:
         return response_error(reply.status, reply.headers, reply.content, backend=backend, url=url)
-    if reply.value is None:
+    if (value := reply.value) is None:
         return unreadable_response(reply.status, reply.headers, reply.content, backend=backend)
-    return reply.value
+    return value
 
 
 @dataclass(frozen=True)

@@ -491,7 +491,9 @@ async def test_a_login_that_is_rejected_for_good_is_said_so_at_once(sim: Simulat
     assert counts(sim) == {WEBSOCKET: 1, FRAME: 0, "POST": 0}
 
 
-async def test_a_thread_whose_login_was_rejected_has_a_connection_after_the_next_login(sim: Simulator) -> None:
+async def test_a_thread_whose_login_was_rejected_has_a_connection_after_the_next_login(
+    sim: Simulator,
+) -> None:
     async with asking(sim) as asked:
         good, asked.signer.bearers[:] = asked.signer.bearers[0], ["stale"]
         await asked.outcome(question(user("hi")))
