@@ -101,7 +101,6 @@ class Model:
 
     slug: str
     display_name: str = ""
-    description: str = ""
     efforts: tuple[str, ...] = ()
     default_effort: str | None = None
     ultra_effort: str | None = None
@@ -172,7 +171,6 @@ class _ModelInfo(BaseModel):
 
     slug: Annotated[_Shown, Field(min_length=1)]
     display_name: _Shown | None = None
-    description: _Shown | None = None
     supported_reasoning_levels: tuple[_Shown, ...] = ()
     default_reasoning_level: str | None = None
     default_reasoning_summary: str | None = None
@@ -202,7 +200,6 @@ class _ModelInfo(BaseModel):
         return Model(
             slug=self.slug,
             display_name=self.display_name or self.slug,
-            description=self.description or "",
             efforts=self.supported_reasoning_levels,
             default_effort=self.default_reasoning_level,
             ultra_effort=ultra if isinstance(ultra, str) else None,

@@ -152,7 +152,6 @@ class ResponsesRequest:
     model: str
     input: tuple[Outbound, ...]
     tools: tuple[dict[str, Any], ...] = ()
-    tool_choice: str = "auto"
     parallel_tool_calls: bool = True
     effort: str | None = None
     summary: str | None = None
@@ -190,7 +189,7 @@ def request_fields(request: ResponsesRequest, backend: Backend, *, stream: bool 
     elif tools:
         body["tools"] = tools
     if tools:
-        body["tool_choice"] = request.tool_choice
+        body["tool_choice"] = "auto"
         body["parallel_tool_calls"] = request.parallel_tool_calls and not lite
     context = "all_turns" if lite else None
     reasoning = _given(effort=request.effort, summary=request.summary, context=context)
