@@ -119,6 +119,21 @@ def parse_boolean(value: Any) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
 
 
+def parse_text(value: Any) -> str:
+    """Read a text; an empty one for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def parse_object(value: Any) -> dict[str, Any]:
+    """Read a JSON object; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def parse_objects(value: Any) -> list[dict[str, Any]]:
+    """Read the objects of a JSON array; none for anything else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 # By a file's first bytes: what is sent as an image is not redacted, so its name does not suffice.
 _IMAGE_TYPES = (

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import AgentFailed, ConfigError
-from codex_nb.parse import loads
+from codex_nb.parse import loads, parse_object
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ class AppServer:
         process: asyncio.subprocess.Process,
         answer: Callable[[str, JsonObject], Awaitable[JsonObject | None]],
     ) -> None:
+        self.is_running = True
         self._process = process
         self._answer = answer
         self._ids = itertools.count(1)
@@ -221,7 +222,6 @@ class AppServer:
         self._listeners: dict[str, asyncio.Queue[Message | None]] = {}
         self._last_line = ""
         self._too_long = False
-        self._has_ended = False
         self._answering: set[asyncio.Task[None]] = set()
         self._readers = [
             asyncio.ensure_future(self._read_output()),
@@ -271,11 +271,6 @@ class AppServer:
             await server.close()
             raise
         return server
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process can be asked."""
-        return not self._has_ended
 
     @property
     def pid(self) -> int:
@@ -388,7 +383,7 @@ class AppServer:
             self._end()
 
     def _end(self) -> None:
-        self._has_ended = True
+        self.is_running = False
         with suppress(ProcessLookupError):  # one that has only closed its output would let a sender wait
             self._process.kill()
         for waiting in self._waiting.values():
@@ -405,10 +400,8 @@ class AppServer:
             if waiting is not None and not waiting.done():
                 _settle(waiting, message)
             return
-        params = message.get("params")
-        params = params if isinstance(params, dict) else {}
         request_id = number if isinstance(number, int | str) else None
-        await self._route(Message(method, params, request_id))
+        await self._route(Message(method, parse_object(message.get("params")), request_id))
 
     async def _route(self, message: Message) -> None:
         thread = message.params.get("threadId")
@@ -435,9 +428,8 @@ class AppServer:
 
 
 def _settle(waiting: asyncio.Future[JsonObject], message: JsonObject) -> None:
-    error, result = message.get("error"), message.get("result")
-    if isinstance(error, dict):
+    if isinstance(error := message.get("error"), dict):
         text = visible_line(str(error.get("message") or "no reason was given")[:LAST_WORDS])
         waiting.set_exception(RequestRefused(f"The Codex CLI refused: {text.rstrip('.')}."))
     else:
-        waiting.set_result(result if isinstance(result, dict) else {})
+        waiting.set_result(parse_object(message.get("result")))

@@ -14,12 +14,13 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS
+from codex_nb.parse import parse_object, parse_objects, parse_text
 from codex_nb.session.mcp import Form, form_tool, read_form
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from codex_nb.agent.app_server import Message
     from codex_nb.tools.approval import ApprovalRequest, Approved, Decision
@@ -151,26 +152,24 @@ class Asked(Generic[A]):
 
 
 def read_request(
-    message: Message,
-    changes: list[JsonObject] | None,
-    call: JsonObject | None,
-    redact: Callable[[str], str],
+    message: Message, open_items: Mapping[str, JsonObject], redact: Callable[[str], str]
 ) -> Asked[Any] | None:
     """Return what a request asks for, None when it is not understood.
 
-    ``changes`` are those of the item it names, ``call`` is the open call of the MCP server it names: CLIs before 0.169
-    do not repeat in the request which tool it is about. ``redact`` removes secrets from what the model will read.
+    ``open_items`` are the calls that have begun, by their ids: a change of files is told by its item, and CLIs before
+    0.169 do not repeat which tool of an MCP server is asked about. ``redact`` removes secrets from what the model will
+    read.
     """
     params = message.params
     match message.method:
         case "item/commandExecution/requestApproval":
             return _command(params)
         case "item/fileChange/requestApproval":
-            return _patch(params, changes)
+            return _patch(params, open_items.get(parse_text(params.get("itemId")), {}))
         case "item/permissions/requestApproval":
             return _permissions(params)
         case "mcpServer/elicitation/request":
-            return _elicitation(params, call or {})
+            return _elicitation(params, open_items)
         case "item/tool/requestUserInput":
             return _questions(params, redact)
         case _:
@@ -184,25 +183,20 @@ def read_action(item: JsonObject) -> Asked[Any] | None:
         case "commandExecution":
             return _command(about)
         case "fileChange":
-            changes = item.get("changes")
-            return _patch(about, changes if isinstance(changes, list) else None)
+            return _patch(about, item)
         case _:
             return None
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 _MORE = ("additionalPermissions", "networkApprovalContext")
 
 
 def _command(params: JsonObject) -> Asked[Command] | None:
-    if params.get("kind", "command") != "command" or not (command := _text(params.get("command"))):
+    if params.get("kind", "command") != "command" or not (command := parse_text(params.get("command"))):
         return None
     more = {key: params[key] for key in _MORE if params.get(key)}
     arguments = Command(
-        command=command, cwd=_text(params.get("cwd")), reason=_text(params.get("reason")), more=more
+        command=command, cwd=parse_text(params.get("cwd")), reason=parse_text(params.get("reason")), more=more
     )
     return _decided(shell_tool, arguments, params)
 
@@ -214,23 +208,24 @@ def _decided(tool: Tool[A], arguments: A, params: JsonObject) -> Asked[A]:
         lambda _approved: {"decision": "accept"},
         {"decision": "decline"},
         {"decision": "cancel"},
-        _text(params.get("itemId")),
+        parse_text(params.get("itemId")),
     )
 
 
-def _patch(params: JsonObject, changes: list[JsonObject] | None) -> Asked[Patch] | None:
+def _patch(params: JsonObject, item: JsonObject) -> Asked[Patch] | None:
+    changes = parse_objects(item.get("changes"))
     if not changes or params.get("grantRoot"):
         return None
-    paths = [_text(change.get("path")) for change in changes]
-    arguments = Patch(diff=diff_of(changes), paths=paths, reason=_text(params.get("reason")))
+    paths = [parse_text(change.get("path")) for change in changes]
+    arguments = Patch(diff=diff_of(item), paths=paths, reason=parse_text(params.get("reason")))
     return _decided(patch_tool, arguments, params)
 
 
-def diff_of(changes: list[JsonObject]) -> str:
-    """Return changes of files as one unified diff; a file that is added or deleted comes with its whole text."""
+def diff_of(item: JsonObject) -> str:
+    """Return an item's changes as one unified diff; a file that is added or deleted comes with its whole text."""
     parts = []
-    for change in changes:
-        path, diff = _text(change.get("path")), _text(change.get("diff"))
+    for change in parse_objects(item.get("changes")):
+        path, diff = parse_text(change.get("path")), parse_text(change.get("diff"))
         kind = change.get("kind")
         kind, moved = (kind.get("type"), kind.get("move_path")) if isinstance(kind, dict) else (kind, None)
         before = "/dev/null" if kind == "add" else path
@@ -247,7 +242,7 @@ def _permissions(params: JsonObject) -> Asked[Permissions] | None:
         return None
     asked = {key: value for key, value in wanted.items() if value is not None}
     arguments = Permissions(
-        permissions=asked, cwd=_text(params.get("cwd")), reason=_text(params.get("reason"))
+        permissions=asked, cwd=parse_text(params.get("cwd")), reason=parse_text(params.get("reason"))
     )
     nothing: JsonObject = {"permissions": {}, "scope": "turn"}
     return Asked(
@@ -256,21 +251,27 @@ def _permissions(params: JsonObject) -> Asked[Permissions] | None:
         lambda approved: {"permissions": approved.arguments.permissions, "scope": "turn"},
         nothing,
         nothing,
-        _text(params.get("itemId")),
+        parse_text(params.get("itemId")),
     )
 
 
-def _elicitation(params: JsonObject, open_call: JsonObject) -> Asked[Any] | None:
-    server, about = _text(params.get("serverName")), params.get("_meta")
-    about = about if isinstance(about, dict) else {}
+def _elicitation(params: JsonObject, open_items: Mapping[str, JsonObject]) -> Asked[Any] | None:
+    server, about = parse_text(params.get("serverName")), parse_object(params.get("_meta"))
     declined, cancelled = _action("decline"), _action("cancel")
     if about.get("codex_approval_kind") == "mcp_tool_call":
-        tool = _text(about.get("tool_name")) or _text(open_call.get("tool"))
-        given = about.get("tool_params", open_call.get("arguments"))
+        calls = {
+            item_id: item
+            for item_id, item in open_items.items()
+            if item.get("type") == "mcpToolCall" and item.get("server") == server
+        }
+        only = next(iter(calls.values())) if len(calls) == 1 else {}
+        tool = parse_text(about.get("tool_name")) or parse_text(only.get("tool"))
+        given = about.get("tool_params", only.get("arguments"))
         if not tool:
             return None
-        call = McpCall(server=server, tool=tool, arguments=given if isinstance(given, dict) else {})
-        return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled)
+        call = McpCall(server=server, tool=tool, arguments=parse_object(given))
+        item_id = next((item_id for item_id, item in calls.items() if item.get("tool") == tool), "")
+        return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled, item_id)
     form = read_form(server, params)
     if form is None:
         return None
@@ -297,11 +298,10 @@ def _questions(params: JsonObject, redact: Callable[[str], str]) -> Asked[Form] 
         return None
     texts, answers, choices = list[str](), JsonObject(), dict[str, list[Any]]()
     for each in questions:
-        options = [option for option in each.get("options") or () if isinstance(option, dict)]
-        labels = [_text(option.get("label")) for option in options]
-        texts.append(_text(each.get("question")) + (f" ({' / '.join(labels)})" if labels else ""))
-        answers[_text(each.get("id"))] = labels[0] if labels else ""
-        choices[_text(each.get("id"))] = list(labels)
+        labels = [parse_text(option.get("label")) for option in parse_objects(each.get("options"))]
+        texts.append(parse_text(each.get("question")) + (f" ({' / '.join(labels)})" if labels else ""))
+        answers[parse_text(each.get("id"))] = labels[0] if labels else ""
+        choices[parse_text(each.get("id"))] = list(labels)
     return Asked(
         form_tool,
         Form(questions="Codex asks: " + " ".join(texts), answers=answers, choices=choices),
@@ -313,5 +313,5 @@ def _questions(params: JsonObject, redact: Callable[[str], str]) -> Asked[Form] 
         },
         {"answers": {}},
         {"answers": {}},
-        _text(params.get("itemId")),
+        parse_text(params.get("itemId")),
     )

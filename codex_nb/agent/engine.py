@@ -15,7 +15,8 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from secrets import token_hex
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.agent.app_server import AppServer, AppServerEnded, RequestRefused, find_binary
@@ -26,14 +27,13 @@ from codex_nb.config.settings import CONFIG_FILE
 from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFailed
 from codex_nb.files import LockState, create_file, replace_file, try_lock
 from codex_nb.labels import ApprovalPolicy, short_account
-from codex_nb.parse import loads
+from codex_nb.parse import loads, parse_object, parse_objects
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.request import choose_backend
 from codex_nb.session.outbound import environment_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from codex_nb.agent.app_server import CodexBinary
     from codex_nb.auth.credentials import Credentials
@@ -56,16 +56,7 @@ PROVIDER_KEY = "CODEX_NB_PROVIDER_KEY"
 # What applies of the user's own CODEX_HOME, where that is chosen. Rules do not: they allow commands unasked.
 _OWN = ("AGENTS.md", "AGENTS.override.md", "skills", "plugins")
 # Logins of all kinds; the child gets the one in use, in its own way.
-_LOGINS = frozenset(
-    {
-        "CODEX_API_KEY",
-        "CODEX_ACCESS_TOKEN",
-        "CODEX_AGENT_IDENTITY",
-        "OPENAI_API_KEY",
-        PROVIDER_KEY,
-        "CODEX_HOME",
-    }
-)
+_LOGINS = {"CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY", "OPENAI_API_KEY", PROVIDER_KEY}
 
 
 class AgentHome:
@@ -85,8 +76,7 @@ class AgentHome:
             for name in (SESSIONS, IMAGES):
                 (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             _remove_abandoned(folder)
-            path = folder / f"{HOMES}{token_hex(6)}"
-            path.mkdir(mode=0o700)
+            path = Path(mkdtemp(prefix=HOMES, dir=folder))
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
             try_lock(lock)
             home = cls(path, lock, settings)
@@ -204,7 +194,9 @@ def _command_overrides(settings: Settings) -> list[str]:
     if settings.provider.is_built_in and settings.provider.base_url:
         values["openai_base_url"] = settings.provider.base_url
     if settings.agent_config == "own":
-        values |= _asked_servers(settings)
+        for name, server in _own_servers(settings).items():
+            if "default_tools_approval_mode" not in server:  # else the user's file decides it
+                values[f"mcp_servers.{name}.default_tools_approval_mode"] = "prompt"
     else:
         values |= {
             "features.plugins": False,
@@ -219,17 +211,7 @@ def _own_servers(settings: Settings) -> dict[str, JsonObject]:
     """Return the tables of the MCP servers that the CLI has from the user's file."""
     content = read_bytes(settings.codex_home / CONFIG_FILE) or b""
     servers = parse_toml(content, str(settings.codex_home / CONFIG_FILE)).get("mcp_servers")
-    found = servers if isinstance(servers, dict) else {}
-    return {name: table for name, table in found.items() if isinstance(table, dict)}
-
-
-def _asked_servers(settings: Settings) -> dict[str, Any]:
-    """Return, of each MCP server of the user's, that its calls are asked about, unless the file decides it."""
-    return {
-        f"mcp_servers.{name}.default_tools_approval_mode": "prompt"
-        for name, table in _own_servers(settings).items()
-        if "default_tools_approval_mode" not in table
-    }
+    return {name: table for name, table in parse_object(servers).items() if isinstance(table, dict)}
 
 
 def servers_config(settings: Settings, request: TurnRequest) -> JsonObject:
@@ -290,6 +272,11 @@ class ThreadRecord:
     digest: str
     offers: str
     makes_images: bool = False
+
+    @classmethod
+    def read(cls, file: Path) -> ThreadRecord:
+        """Read a record from its file; raises OSError, ValueError or TypeError."""
+        return cls(**loads(file.read_bytes()))
 
     def continues(self, wanted: WantedThread) -> bool:
         """Whether the thread holds the beginning of a history, and offers the same, and no more."""
@@ -356,17 +343,16 @@ class AgentEngine:
     async def _start(self, credentials: Credentials) -> AppServer:
         binary = await self.find()
         home = await asyncio.to_thread(AgentHome.create, self._folder, self.settings, credentials)
+        server = None
         try:
             environ = home.environment(self._environ, credentials, binary)
             server = await AppServer.start(
                 binary, environ, home.path, self._answer, _command_overrides(self.settings)
             )
-            try:
-                await self._log_in(server, credentials)
-            except BaseException:
-                await server.close()
-                raise
+            await self._log_in(server, credentials)
         except BaseException:
+            if server is not None:
+                await server.close()
             home.remove()
             raise
         self._home, self._server = home, server
@@ -398,31 +384,31 @@ class AgentEngine:
             return None
         if self.refusal is not None:  # the CLI asks again after every attempt
             return None
-        previous = params.get("previousAccountId")
         try:
-            async with asyncio.timeout(REFRESH_TIMEOUT_S):
-                found = (await self._credentials.retry_after_401(given)).credentials
+            self._given = await self._refreshed(given, params.get("previousAccountId"))
         except CodexError as error:
             self.refusal = error
             return None
+        return _tokens(self._given)
+
+    async def _refreshed(self, given: Credentials, account_id: object) -> Credentials:
+        """Return new tokens of the same account, which the CLI names if it can; raises CodexError."""
+        try:
+            async with asyncio.timeout(REFRESH_TIMEOUT_S):
+                found = (await self._credentials.retry_after_401(given)).credentials
         except TimeoutError:
-            self.refusal = RefreshFailed(
+            raise RefreshFailed(
                 f"No new token came within {REFRESH_TIMEOUT_S:.0f} s, which is as long as the Codex CLI waits.",
                 hint="Run the cell again in a moment.",
                 permanent=False,
                 reason="unreachable",
-            )
-            return None
+            ) from None
         if found is None or found.same_bearer(given) or not _has_tokens(found):
-            self.refusal = RefreshFailed("Your login was refused (401).", permanent=True, reason="rejected")
-            return None
-        if not found.same_account(given) or previous not in {None, found.account.account_id}:
-            self.refusal = AccountChanged(
-                "A different account is signed in now than the one that began this answer."
-            )
-            return None
-        self._given = found
-        return _tokens(found)
+            raise RefreshFailed("Your login was refused (401).", permanent=True, reason="rejected")
+        is_named = account_id is None or account_id == found.account.account_id
+        if not (is_named and found.same_account(given)):
+            raise AccountChanged("A different account is signed in now than the one that began this answer.")
+        return found
 
     async def look_up(self, method: str, **params: Any) -> JsonObject:
         """Return what the CLI knows of the account, its models or its limits; raises CodexError."""
@@ -437,11 +423,8 @@ class AgentEngine:
         if not (await self._credentials.current()).is_chatgpt_backend:
             return None
         found = await self.look_up("account/rateLimits/read")
-        by_limit = found.get("rateLimitsByLimitId")
-        tables = (
-            list(by_limit.values()) if isinstance(by_limit, dict) and by_limit else [found.get("rateLimits")]
-        )
-        limits = [read_limits(table) for table in tables]
+        by_limit = parse_object(found.get("rateLimitsByLimitId"))
+        limits = [read_limits(table) for table in by_limit.values() or [found.get("rateLimits")]]
         return replace(limits[0], windows=tuple(window for each in limits for window in each.windows))
 
     async def models(self) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -449,14 +432,14 @@ class AgentEngine:
         found, cursor = list[JsonObject](), None
         while True:
             page = await self.look_up("model/list", **({"cursor": cursor} if cursor else {}))
-            found += [each for each in page.get("data") or () if isinstance(each, dict)]
+            found += parse_objects(page.get("data"))
             if not (cursor := page.get("nextCursor")):
                 break
         return [(str(each.get("model")), str(each.get("displayName")), _efforts(each)) for each in found]
 
     async def described(self) -> str:
         """Say in a line through which program questions are answered, and as whom it is signed in."""
-        account = (await self.look_up("account/read")).get("account") or {}
+        account = parse_object((await self.look_up("account/read")).get("account"))
         who = account.get("email") or {"apiKey": "an API key"}.get(str(account.get("type")))
         binary = await self.find()
         signed_in = f", signed in as {short_account(str(who))}" if who else ""
@@ -481,7 +464,7 @@ class AgentEngine:
         started = await server.request(
             "thread/start", {**wanted.options, "ephemeral": not thread.is_saved, "dynamicTools": wanted.tools}
         )
-        thread_id = str((started.get("thread") or {}).get("id", ""))
+        thread_id = str(parse_object(started.get("thread")).get("id", ""))
         self._loaded.add(thread_id)
         if wanted.may_make_images:
             self._with_images.add(thread_id)
@@ -507,8 +490,7 @@ class AgentEngine:
     def _record(self, thread: Thread) -> ThreadRecord | None:
         if thread.thread_id not in self._records and thread.is_saved:
             with suppress(OSError, ValueError, TypeError):
-                text = self._record_file(thread).read_bytes()
-                self._records[thread.thread_id] = ThreadRecord(**loads(text))
+                self._records[thread.thread_id] = ThreadRecord.read(self._record_file(thread))
         return self._records.get(thread.thread_id)
 
     def _record_file(self, thread: Thread) -> Path:
@@ -531,7 +513,7 @@ class AgentEngine:
         """Delete what the CLI keeps of a thread, None for all. Raises OSError."""
         for file in (self._folder / "threads").glob("*.json"):
             with suppress(ValueError, TypeError):
-                record = ThreadRecord(**loads(file.read_bytes()))
+                record = ThreadRecord.read(file)
                 if name in {None, record.name}:
                     self._remove_rollout(record.thread)
                     file.unlink(missing_ok=True)
@@ -565,9 +547,8 @@ class AgentEngine:
 
 
 def _efforts(model: JsonObject) -> tuple[str, ...]:
-    efforts = model.get("supportedReasoningEfforts")
-    found = [each.get("reasoningEffort") for each in efforts if isinstance(each, dict)] if efforts else []
-    return tuple(map(str, filter(None, found)))
+    listed = parse_objects(model.get("supportedReasoningEfforts"))
+    return tuple(str(each["reasoningEffort"]) for each in listed if each.get("reasoningEffort"))
 
 
 def _has_tokens(credentials: Credentials) -> bool:

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,16 @@ from codex_nb.errors import (
     StreamInterrupted,
     UsageLimitReached,
 )
-from codex_nb.parse import image_type, loads, parse_integer, parse_number, parse_time
+from codex_nb.parse import (
+    image_type,
+    loads,
+    parse_integer,
+    parse_number,
+    parse_object,
+    parse_objects,
+    parse_text,
+    parse_time,
+)
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import ErrorPayload
 from codex_nb.responses.events import RateLimits, Usage, Window
@@ -67,8 +75,9 @@ class AgentItems:
     """Turns notifications into turn events; ``numbers`` gives each call of the turn its own number.
 
     ``totals`` are the tokens that each thread of the CLI has used, as the CLI last told them; they are kept here.
-    ``calls`` are the records of the model's calls; ``usage`` adds up the requests. ``has_acted`` tells whether anything
-    but text has begun; ``status`` is set at the turn's end.
+    ``calls`` are the records of the model's calls, ``open`` the numbers and items of those that have begun, by the
+    item's id; ``refusals`` is what is said of those that were declined. ``usage`` adds up the requests. ``has_acted``
+    tells whether anything but text has begun; ``status`` is set at the turn's end.
     """
 
     def __init__(
@@ -78,6 +87,8 @@ class AgentItems:
         totals: dict[str, object],
     ) -> None:
         self.calls: list[ToolCall] = []
+        self.open: dict[str, tuple[int, JsonObject]] = {}
+        self.refusals: dict[str, str] = {}
         self.usage = Usage()
         self.status = ""
         self.error: CodexError | None = None
@@ -86,10 +97,8 @@ class AgentItems:
         self._numbers = numbers
         self._on_limits = on_limits
         self._totals = totals
-        self._open: dict[str, tuple[int, JsonObject]] = {}  # the calls that have begun, by item
         self._text: dict[str, list[str]] = {}
         self._items: list[JsonObject] = []
-        self.refusals: dict[str, str] = {}  # what is said of the calls that were declined, by item
         self._told = set[str]()
         self._characters = 0
 
@@ -98,15 +107,6 @@ class AgentItems:
         """The text of unfinished messages."""
         return "\n\n".join("".join(pieces) for pieces in self._text.values())
 
-    @property
-    def open_calls(self) -> list[int]:
-        """The numbers of the calls that have begun and not ended."""
-        return [number for number, _ in self._open.values()]
-
-    def is_open(self, item_id: str) -> bool:
-        """Whether an item is a call that has begun and not ended."""
-        return item_id in self._open
-
     def take_items(self) -> list[JsonObject]:
         """Return, once, the messages and the reasoning that are complete, as items of the Responses API."""
         items, self._items = self._items, []
@@ -114,34 +114,16 @@ class AgentItems:
 
     def begin_again(self) -> None:
         """Forget what had not ended when the process did."""
-        self._open.clear()
+        self.open.clear()
         self._text.clear()
 
     def number_of(self, item_id: str) -> int:
         """Return the number of an item's call, a new one for an item that has not been heard of."""
-        return self._open[item_id][0] if item_id in self._open else next(self._numbers)
-
-    def changes_of(self, item_id: str) -> list[JsonObject] | None:
-        """Return the changes of files that an item consists of."""
-        return _changes(self._open[item_id][1]) if item_id in self._open else None
-
-    def mcp_item(self, server: str, tool: str) -> str:
-        """Return the id of the open call of an MCP server's tool; empty when there is none."""
-        for item_id, (_, item) in self._open.items():
-            if item.get("type") == "mcpToolCall" and (item.get("server"), item.get("tool")) == (server, tool):
-                return item_id
-        return ""
-
-    def open_mcp_call(self, server: str) -> JsonObject | None:
-        """Return the item of the one open call of an MCP server; None when there is none, or more than one."""
-        calls = [item for _, item in self._open.values() if item.get("type") == "mcpToolCall"]
-        calls = [item for item in calls if item.get("server") == server]
-        return calls[0] if len(calls) == 1 else None
+        return self.open[item_id][0] if item_id in self.open else next(self._numbers)
 
     def read(self, method: str, params: JsonObject) -> list[TurnEvent]:
         """Return the events of a notification; none for one that shows nothing."""
-        item_id, delta = str(params.get("itemId", "")), params.get("delta")
-        delta = delta if isinstance(delta, str) else ""
+        item_id, delta = str(params.get("itemId", "")), parse_text(params.get("delta"))
         self._ensure_bounded(len(delta))
         match method:
             case "item/agentMessage/delta" | "item/plan/delta":
@@ -155,13 +137,12 @@ class AgentItems:
                 return self._grow(item_id, strip_ansi(delta))
             case "item/mcpToolCall/progress":
                 return self._grow(item_id, f"{params.get('message', '')}\n")
-            case "item/started" | "item/completed":
-                item = params.get("item")
-                if not isinstance(item, dict):
-                    return []
-                return self._started(item) if method == "item/started" else self._completed(item)
+            case "item/started":
+                return self._started(parse_object(params.get("item")))
+            case "item/completed" if item := parse_object(params.get("item")):
+                return self._completed(item)
             case "turn/completed":
-                return self._ended(params.get("turn"))
+                return self._ended(parse_object(params.get("turn")))
             case _:
                 return self._aside(method, params)
 
@@ -173,13 +154,13 @@ class AgentItems:
                 hint="Ask again, for less at once.",
             )
 
-    def _count(self, thread: str, usage: object) -> None:
+    def _count(self, thread: str, usage: JsonObject) -> None:
         """Add what the last response has used.
 
         The CLI tells it again when a request is refused. A total that has not grown shows that, and so does a turn that
         has got nothing yet, where the total is that of an earlier process.
         """
-        total = usage.get("total") if isinstance(usage, dict) else None
+        total = usage.get("total")
         before = self._totals.get(thread, total if not self._has_begun else None)
         self._totals[thread] = total
         if total is None or total != before:
@@ -195,7 +176,7 @@ class AgentItems:
             case "turn/plan/updated":
                 return self._plan(params)
             case "thread/tokenUsage/updated":
-                self._count(str(params.get("threadId")), params.get("tokenUsage"))
+                self._count(str(params.get("threadId")), parse_object(params.get("tokenUsage")))
             case "account/rateLimits/updated":
                 notice = self._on_limits(read_limits(params.get("rateLimits")))
                 return [notice] if notice else []
@@ -218,22 +199,24 @@ class AgentItems:
         return [Notice("hint", visible_line(text[:LONGEST_REASON]))]
 
     def _grow(self, item_id: str, text: str) -> list[TurnEvent]:
-        return [ToolOutputDelta(self._open[item_id][0], text)] if item_id in self._open and text else []
+        return [ToolOutputDelta(self.open[item_id][0], text)] if item_id in self.open and text else []
 
     def _started(self, item: JsonObject) -> list[TurnEvent]:
         item_id, kind = str(item.get("id", "")), item.get("type")
         name = _call_name(item)
-        if kind == "agentMessage" or name is None or item_id in self._open:
+        if kind == "agentMessage" or name is None or item_id in self.open:
             return []
         self.has_acted = True
         number = next(self._numbers)
-        self._open[item_id] = (number, item)
+        self.open[item_id] = (number, item)
         events: list[TurnEvent] = [ToolCallReady(number, name, _arguments(item), item_id)]
-        return (
-            events
-            if kind in {"commandExecution", "fileChange", "dynamicToolCall"}
-            else [*events, ToolStarted(number)]
-        )
+        if kind not in {
+            "commandExecution",
+            "fileChange",
+            "dynamicToolCall",
+        }:  # which start when they are approved
+            events.append(ToolStarted(number))
+        return events
 
     def _completed(self, item: JsonObject) -> list[TurnEvent]:
         item_id, kind = str(item.get("id", "")), str(item.get("type", ""))
@@ -253,14 +236,14 @@ class AgentItems:
             case "contextCompaction":
                 return [Notice("compacted", "Codex compacted the thread.")]
             case "dynamicToolCall":
-                self._open.pop(item_id, None)  # its own execution has told its end
+                self.open.pop(item_id, None)  # its own execution has told its end
                 return []
         name = _call_name(item)
         if name is None:
-            known = kind in _QUIET
-            return [] if known else self._once(f"Codex did something that codex_nb cannot show: {kind}")
+            unknown = f"Codex did something that codex_nb cannot show: {kind}"
+            return [] if kind in _QUIET else self._once(unknown)
         events = self._started(item)
-        number, begun = self._open.pop(item_id)
+        number, begun = self.open.pop(item_id)
         output, ok = _outcome(item)
         output = self.refusals.pop(item_id, output)
         shown = truncate(output, OUTPUT_LIMIT)
@@ -281,10 +264,9 @@ class AgentItems:
         return TextDone(item_id, text)
 
     def _searched(self, item_id: str, item: JsonObject) -> list[TurnEvent]:
-        action = item.get("action")
-        kind = action.get("type") if isinstance(action, dict) else None
         found: JsonObject = {"type": "web_search_call", "id": item_id, "status": "completed"}
-        if isinstance(action, dict):
+        if action := parse_object(item.get("action")):
+            kind = action.get("type")
             found["action"] = action | {"type": _SEARCH_ACTIONS.get(str(kind), kind)}
         self._items.append(found)
         return [Notice("search", search_text(found) or "Searched the web")]
@@ -313,32 +295,33 @@ class AgentItems:
         self.error = error
         return []
 
-    def _ended(self, turn: object) -> list[TurnEvent]:
-        turn = turn if isinstance(turn, dict) else {}
+    def _ended(self, turn: JsonObject) -> list[TurnEvent]:
         self.status = str(turn.get("status") or "failed")
         if turn.get("error"):
             self.error = error_of(turn["error"])
         return []
 
 
+_CALL_NAMES = {
+    "commandExecution": SHELL,
+    "fileChange": PATCH,
+    "imageView": "view_image",
+    "imageGeneration": "image_generation",
+}
+
+
 def _call_name(item: JsonObject) -> str | None:
+    """Return the name of the tool that an item is a call of; None for an item that is no call."""
+    tool = item.get("tool", "")
     match item.get("type"):
-        case "commandExecution":
-            return SHELL
-        case "fileChange":
-            return PATCH
         case "mcpToolCall":
-            return f"mcp__{item.get('server')}__{item.get('tool')}"
-        case "dynamicToolCall":
-            return str(item.get("tool", ""))
-        case "imageView":
-            return "view_image"
-        case "imageGeneration":
-            return "image_generation"
+            return f"mcp__{item.get('server')}__{tool}"
         case "collabAgentToolCall":
-            return f"agent_{item.get('tool')}"
-        case _:
-            return None
+            return f"agent_{tool}"
+        case "dynamicToolCall":
+            return str(tool)
+        case kind:
+            return _CALL_NAMES.get(str(kind))
 
 
 _SHOWN = {
@@ -355,14 +338,9 @@ def _arguments(item: JsonObject) -> str:
     if kind in {"mcpToolCall", "dynamicToolCall"}:
         return json.dumps(item.get("arguments") or {}, ensure_ascii=False)
     if kind == "fileChange":
-        return json.dumps({"diff": diff_of(_changes(item))}, ensure_ascii=False)
+        return json.dumps({"diff": diff_of(item)}, ensure_ascii=False)
     given = {key: item[key] for key in _SHOWN.get(kind, ()) if item.get(key)}
     return json.dumps(given, ensure_ascii=False)
-
-
-def _changes(item: JsonObject) -> list[JsonObject]:
-    changes = item.get("changes")
-    return [each for each in changes if isinstance(each, dict)] if isinstance(changes, list) else []
 
 
 def _outcome(item: JsonObject) -> tuple[str, bool]:
@@ -375,13 +353,13 @@ def _outcome(item: JsonObject) -> tuple[str, bool]:
             note = f"[exit code {code}]" if code else "" if ok else f"[{status}]"
             return "\n".join(filter(None, (output.rstrip("\n"), note))) or "(no output)", ok and not code
         case "fileChange":
-            paths = ", ".join(str(change.get("path")) for change in _changes(item))
+            paths = ", ".join(str(change.get("path")) for change in parse_objects(item.get("changes")))
             return f"{'Changed' if ok else status.capitalize()}: {paths}", ok
         case "mcpToolCall":
             error, result = item.get("error"), item.get("result")
             if isinstance(error, dict):
                 return str(error.get("message") or status), False
-            return _mcp_text(result if isinstance(result, dict) else {}), ok
+            return _mcp_text(parse_object(result)), ok
         case "imageGeneration":
             saved = item.get("savedPath")
             where = [f"Saved as {Path(saved).resolve()}"] if isinstance(saved, str) and ok else []
@@ -404,33 +382,24 @@ def image_of(item: JsonObject) -> dict[str, str] | None:
 
 
 def _mcp_text(result: JsonObject) -> str:
-    content = result.get("content")
-    parts = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
+    parts = parse_objects(result.get("content"))
     texts = [str(part["text"]) if "text" in part else f"[{part.get('type')}]" for part in parts]
     if not texts and result.get("structuredContent") is not None:
         texts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
     return "\n".join(texts) or "(no output)"
 
 
-def _usage(usage: object) -> Usage:
-    last = usage.get("last") if isinstance(usage, dict) else None
-    counts = last if isinstance(last, dict) else {}
+_COUNTS = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningOutputTokens", "totalTokens")
 
-    def count(key: str) -> int:
-        return max(0, parse_integer(counts.get(key)) or 0)
 
-    return Usage(
-        input_tokens=count("inputTokens"),
-        cached_input_tokens=count("cachedInputTokens"),
-        output_tokens=count("outputTokens"),
-        reasoning_output_tokens=count("reasoningOutputTokens"),
-        total_tokens=count("totalTokens"),
-    )
+def _usage(usage: JsonObject) -> Usage:
+    counts = parse_object(usage.get("last"))
+    return Usage(*(max(0, parse_integer(counts.get(key)) or 0) for key in _COUNTS))
 
 
 def read_limits(limits: object) -> RateLimits:
     """Read the rate limits as the app-server gives them."""
-    table = limits if isinstance(limits, dict) else {}
+    table = parse_object(limits)
     name = str(table.get("limitName") or table.get("limitId") or "codex")
     windows = [
         Window(
@@ -442,28 +411,25 @@ def read_limits(limits: object) -> RateLimits:
         for part in ("primary", "secondary")
         if isinstance(window := table.get(part), dict)
     ]
-    plan = table.get("planType")
-    return replace(RateLimits(), windows=tuple(windows), plan=plan if isinstance(plan, str) else None)
+    return RateLimits(windows=tuple(windows), plan=parse_text(table.get("planType")) or None)
 
 
+_BUSY = ("serverOverloaded", "internalServerError", "flexUnavailable", "policyCapacityUnavailable")
+_REFUSED = ("badRequest", "cyberPolicy", "bioPolicy", "misalignmentPolicyViolation", "inferenceHookDenied")
+_BROKEN_OFF = (
+    "responseStreamDisconnected",
+    "responseStreamConnectionFailed",
+    "httpConnectionFailed",
+    "responseTooManyFailedAttempts",
+)
 _ERRORS: dict[str, type[CodexError]] = {
     "usageLimitExceeded": UsageLimitReached,
     "rateLimitExceeded": RateLimited,
     "contextWindowExceeded": ContextWindowExceeded,
-    "serverOverloaded": BackendOverloaded,
-    "internalServerError": BackendOverloaded,
-    "flexUnavailable": BackendOverloaded,
-    "policyCapacityUnavailable": BackendOverloaded,
     "modelNotFound": ModelUnavailable,
-    "badRequest": BadRequest,
-    "cyberPolicy": BadRequest,
-    "bioPolicy": BadRequest,
-    "misalignmentPolicyViolation": BadRequest,
-    "inferenceHookDenied": BadRequest,
-    "responseStreamDisconnected": StreamInterrupted,
-    "responseStreamConnectionFailed": StreamInterrupted,
-    "httpConnectionFailed": StreamInterrupted,
-    "responseTooManyFailedAttempts": StreamInterrupted,
+    **dict.fromkeys(_BUSY, BackendOverloaded),
+    **dict.fromkeys(_REFUSED, BadRequest),
+    **dict.fromkeys(_BROKEN_OFF, StreamInterrupted),
 }
 
 
@@ -477,14 +443,14 @@ def _retry(error: CodexError, told: object) -> RetryScheduled:
     """Return the attempt that the CLI makes next; what went wrong stands beside "Reconnecting... 1/5"."""
     attempt = _ATTEMPT.search(str(error).rstrip("."))
     first, last = (int(attempt[1]), int(attempt[2])) if attempt else (1, 1)
-    details = told.get("additionalDetails") if isinstance(told, dict) else None
+    details = parse_object(told).get("additionalDetails")
     reason = f"{visible_line(str(details)[:LONGEST_REASON]).rstrip('.')}." if details else str(error)
     return RetryScheduled(first, last, 0.0, reason)
 
 
 def error_of(error: object) -> CodexError:
     """Return the error of a turn by its kind; the class says what to do next."""
-    table = error if isinstance(error, dict) else {}
+    table = parse_object(error)
     kind, status = _kind_of(table.get("codexErrorInfo"))
     said = str(table.get("message") or "The turn failed and no reason was given")
     if said.startswith("{"):  # a refusal of the service, as it came
@@ -511,5 +477,4 @@ def _kind_of(info: object) -> tuple[str, int]:
     if not isinstance(info, dict):
         return str(info), 0
     kind = next(iter(info), "")
-    details = info.get(kind)
-    return kind, (parse_integer(details.get("httpStatusCode")) or 0) if isinstance(details, dict) else 0
+    return kind, parse_integer(parse_object(info.get(kind)).get("httpStatusCode")) or 0

@@ -16,6 +16,7 @@ from codex_nb.agent.engine import AgentEngine, WantedThread, digest, servers_con
 from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed, CodexError
 from codex_nb.labels import ApprovalPolicy
+from codex_nb.parse import parse_object
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.session.events import (
     ApprovalRequested,
@@ -135,13 +136,9 @@ class AgentTurn(Turn):
         tool = next((tool for tool in self.request.tools if tool["type"] == "web_search"), None)
         if tool is None:
             return "disabled"
-        return (
-            "indexed"
-            if tool.get("indexed_web_access")
-            else "live"
-            if tool["external_web_access"]
-            else "cached"
-        )
+        if tool.get("indexed_web_access"):
+            return "indexed"
+        return "live" if tool["external_web_access"] else "cached"
 
     @property
     def _folder(self) -> Path:
@@ -199,7 +196,7 @@ class AgentTurn(Turn):
                     raise
             else:
                 return
-            for number in self._agent.open_calls:
+            for number, _ in self._agent.open.values():
                 yield ToolFinished(number, RESTARTED, ok=False)
             yield RetryScheduled(1, 1, 0.0, RESTARTED)
             if self._agent.has_acted:
@@ -217,7 +214,7 @@ class AgentTurn(Turn):
         with server.listen(thread_id) as messages:
             try:
                 started = await server.request("turn/start", self._start(thread_id, question))
-                self._turn_id = str((started.get("turn") or {}).get("id", ""))
+                self._turn_id = str(parse_object(started.get("turn")).get("id", ""))
                 async for message in messages:
                     async with aclosing(self._take(server, message)) as events:
                         async for event in events:
@@ -253,75 +250,62 @@ class AgentTurn(Turn):
 
     async def _take(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
         """Yield the events of one message of the process, and answer it where it is a request."""
-        if message.method == "item/tool/call":
-            handled = self._run_tool(server, message)
-        elif message.request_id is not None:
-            handled = self._ask(server, message)
-        else:
+        if message.request_id is None:
             if message.method == "item/completed":
-                await self._show_image(message.params.get("item"))
+                await self._show_image(parse_object(message.params.get("item")))
             for event in self._agent.read(message.method, message.params):
                 yield event
             for event in self._unasked(message):
                 yield event
             return
-        async with aclosing(handled) as events:
+        handle = self._run_tool if message.method == "item/tool/call" else self._ask
+        async with aclosing(handle(server, message)) as events:
             async for event in events:
                 yield event
 
-    async def _show_image(self, item: object) -> None:
+    async def _show_image(self, item: JsonObject) -> None:
         """Show an image that the agent has made as an output of the cell."""
         ports = self.tool_context.ports
-        if isinstance(item, dict) and ports.kernel is not None and (data := image_of(item)):
+        if ports.kernel is not None and (data := image_of(item)):
             output = {"output_type": "display_data", "data": data, "metadata": {}}
             await ports.main_thread.call(partial(ports.kernel.show, [output]))
 
     def _unasked(self, message: Message) -> list[TurnEvent]:
         """Return the events of an action that the CLI does not ask about, and end the turn where it had to ask."""
-        item = message.params.get("item")
-        if message.method == REFUSED:
+        method, rules = message.method, self.tool_context.rules
+        item = parse_object(message.params.get("item"))
+        is_all = rules.policy is ApprovalPolicy.ALL
+        if method == REFUSED:
             if self.engine.refusal is not None:
                 raise self.engine.refusal
             return [_declined(str(message.params.get("method")))]
-        has_typed = message.method == "item/commandExecution/terminalInteraction" and message.params.get(
-            "stdin"
-        )
-        rules = self.tool_context.rules
-        is_all, starts = rules.policy is ApprovalPolicy.ALL, message.method == "item/started"
-        if has_typed and not is_all:
-            raise _unasked_action(f"typed {message.params['stdin']!r} into a running command")
-        if is_all and starts and isinstance(item, dict) and item.get("type") in UNASKED:
+        typed = message.params.get("stdin") if method == "item/commandExecution/terminalInteraction" else None
+        if typed and not is_all:
+            raise _unasked_action(f"typed {typed!r} into a running command")
+        if is_all and method == "item/started" and str(item.get("type")) in UNASKED:
             number = self._agent.number_of(str(item.get("id", "")))
             return [ApprovalResolved(number, Decision(DecisionKind.APPROVE, by="all")), ToolStarted(number)]
-        asked = read_action(item) if isinstance(item, dict) else None
-        if asked is None or asked.item_id in self._approved:
+        asked = read_action(item)
+        if asked is None or (asked.item_id and asked.item_id in self._approved):
             return []
         number = self._agent.number_of(asked.item_id)
         decision = rules.decide(asked.tool.effect, asked.tool.key(asked.arguments))
-        if starts and decision is not None and is_all:
+        if is_all and method == "item/started" and decision is not None:
             self._approved.add(asked.item_id)
             return [ApprovalResolved(number, decision, asked.request(number)), ToolStarted(number)]
-        if (
-            message.method == "item/completed"
-            and isinstance(item, dict)
-            and item.get("status") in {"completed", "failed"}
-        ):
+        if method == "item/completed" and str(item.get("status")) in {"completed", "failed"}:
             raise _unasked_action(f"ran {asked.request(number).code!r}")
         return []
 
     async def _ask(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
         """Decide a request as any tool call is decided, and answer it."""
-        changes = self._agent.changes_of(str(message.params.get("itemId", "")))
-        call = self._agent.open_mcp_call(str(message.params.get("serverName", "")))
-        asked = read_request(message, changes, call, self._clean)
+        open_items = {item_id: item for item_id, (_, item) in self._agent.open.items()}
+        asked = read_request(message, open_items, self._clean)
         if asked is None:
             await server.reply(message, None)
             yield _declined(message.method)
             return
-        item_id = asked.item_id
-        if isinstance(asked.arguments, McpCall):
-            item_id = self._agent.mcp_item(asked.arguments.server, asked.arguments.tool)
-        number, is_item = self._number_for(item_id)
+        number, is_item = self._number_for(asked.item_id)
         request = asked.request(number)
         decision = self._by_policy(asked)
         unasked = request if decision is not None else None
@@ -331,12 +315,12 @@ class AgentTurn(Turn):
             decision = await waiting
         yield ApprovalResolved(request.call_number, decision, unasked)
         if decision.approved:
-            self._approved.add(item_id)
-            if not asked.is_question:
+            if not asked.is_question:  # whose answer allows nothing
+                self._approved.add(asked.item_id)
                 self.tool_context.rules.remember(asked.tool.effect, asked.tool.key(asked.arguments), decision)
             yield ToolStarted(request.call_number)
         else:
-            self._agent.refusals[item_id] = decision.message or DECLINED
+            self._agent.refusals[asked.item_id] = decision.message or DECLINED
         await server.reply(message, asked.answer(request, decision))
         if not decision.approved:
             await self._tell(server, decision)
@@ -349,7 +333,7 @@ class AgentTurn(Turn):
 
         A late click on the first one's answer could decide it otherwise.
         """
-        number, is_item = self._agent.number_of(item_id), self._agent.is_open(item_id)
+        number, is_item = self._agent.number_of(item_id), item_id in self._agent.open
         if number in self._asked_numbers:
             number, is_item = next(self._call_numbers), False
         self._asked_numbers.add(number)

@@ -10,11 +10,11 @@ from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
-from codex_nb.http import REQUEST_ERRORS, backoff, httpx
+from codex_nb.http import CONNECT_TIMEOUT_S, REQUEST_ERRORS, backoff, httpx
+from codex_nb.parse import parse_object, parse_objects, parse_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.errors import event_error, transport_error
 from codex_nb.responses.events import RateLimits, parse_limits_event, parse_usage, request_id_of
@@ -23,7 +23,7 @@ from codex_nb.responses.request import TURN_STATE_HEADER, request_body, request_
 from codex_nb.responses.stream import ResponseBudget, ResponseReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from codex_nb.http import Route
     from codex_nb.responses.models import ModelCatalog
@@ -34,21 +34,19 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 
 
-def is_client_tool_call(item: JsonObject) -> bool:
+def _is_client_tool_call(item: JsonObject) -> bool:
     """Whether the item is a tool call whose output the client must send next."""
     return item.get("type") in {"function_call", "custom_tool_call"} and isinstance(item.get("call_id"), str)
 
 
 def _message_text(item: JsonObject) -> str:
     """Return the text of an assistant's message; a refusal is text as well, for it is what the model answered."""
-    if item.get("type") != "message" or not isinstance(item.get("content"), list):
-        return ""
-    parts = [part for part in item["content"] if isinstance(part, dict)]
-    text = "".join(_text_of(part, "text") for part in parts if part.get("type") == "output_text")
-    return text or "".join(_text_of(part, "refusal") for part in parts if part.get("type") == "refusal")
+    parts = parse_objects(item.get("content")) if item.get("type") == "message" else []
+    text = "".join(parse_text(part.get("text")) for part in parts if part.get("type") == "output_text")
+    return text or "".join(parse_text(part.get("refusal")) for part in parts if part.get("type") == "refusal")
 
 
-def merge_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
+def _merge_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
     """Merge the terminal response's items (``final``) with those that were done before, each item once.
 
     Of two equal copies the done one is kept, which was seen already and may hold the encrypted reasoning; of two that
@@ -72,10 +70,10 @@ def _match_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> dic
     for key in ("id", "call_id", "type"):
         places: dict[str, deque[int]] = {}
         for n, item in enumerate(final):
-            if n not in taken and (value := _text_of(item, key)):
+            if n not in taken and (value := parse_text(item.get(key))):
                 places.setdefault(value, deque()).append(n)
         for at, item in enumerate(done):
-            if at not in matches and (free := places.get(_text_of(item, key))):
+            if at not in matches and (free := places.get(parse_text(item.get(key)))):
                 matches[at] = free.popleft()
                 taken.add(matches[at])
     return matches
@@ -88,8 +86,8 @@ def _is_same_item(one: JsonObject, other: JsonObject) -> bool:
     return all(one.get(key) == other.get(key) for key in (one.keys() | other.keys()) - _IGNORED_KEYS)
 
 
-def unfinished_message(
-    begun: JsonObject | None, texts: Mapping[tuple[str, int], Sequence[str]]
+def _unfinished_message(
+    begun: JsonObject, texts: Mapping[tuple[str, int], Sequence[str]]
 ) -> JsonObject | None:
     """Build the message that an interrupted item has got so far; None for other items.
 
@@ -102,14 +100,13 @@ def unfinished_message(
             parts.append({"type": "output_text", "text": text, "annotations": []})
         elif kind == "response.refusal.delta":
             parts.append({"type": "refusal", "refusal": text})
-    item = {"type": "message", "role": "assistant", **(begun or {})}
+    item = {"type": "message", "role": "assistant", **begun}
     if item["type"] != "message" or not parts:
         return None
     return {**item, "status": "incomplete", "content": parts}
 
 
 KeyedT = TypeVar("KeyedT", bound=ev.KeyedEvent)
-ServerEventT = ev.ServerEvent | ev.UnknownEvent
 
 
 class ResponseAccumulator:
@@ -126,10 +123,9 @@ class ResponseAccumulator:
         self.events_seen = 0
         self._terminal: ev.ResponseCompleted | ev.ResponseIncomplete | None = None
         self._envelope: dict[str, str] = {}
-        self._begun: dict[str, JsonObject] = {}
         self._texts: dict[str, dict[tuple[str, int], list[str]]] = {}
-        self._done: dict[str, tuple[int | None, JsonObject]] = {}
-        self._unfinished: dict[str, None] = {}  # their keys, in the order in which they began
+        self._done: list[tuple[int | None, JsonObject]] = []
+        self._unfinished: dict[str, JsonObject] = {}  # as they began, by their keys
         self._key_at: dict[int, str] = {}
         self._current = ""
         self._own_keys = itertools.count(1)
@@ -138,16 +134,17 @@ class ResponseAccumulator:
         """Return the accumulator of the next attempt, which carries what is complete by now."""
         return ResponseAccumulator(self.completed_items, turn_state=self.turn_state)
 
-    def apply(self, event: ServerEventT) -> ServerEventT:
+    def apply(self, event: ev.ReceivedEvent) -> ev.ReceivedEvent:
         """Take one event; return it with its ``item_id`` resolved to the item's one key."""
         self.events_seen += 1
         match event:
-            case ev.Delta():
-                return self._take_delta(event)
             case ev.OutputItemAdded():
                 return self._begin_item(event)
             case ev.OutputItemDone():
                 return self._end_item(event)
+            case ev.Delta():
+                event = self._keyed(event)
+                self._texts[event.item_id].setdefault(event.part, []).append(event.delta)
             case ev.OutputTextDone():
                 event = self._keyed(event)
                 self._texts[event.item_id]["response.output_text.delta", event.content_index] = [event.text]
@@ -165,12 +162,12 @@ class ResponseAccumulator:
     @property
     def completed_items(self) -> tuple[JsonObject, ...]:
         """All items that are complete: those carried, then this attempt's in output order."""
-        return (*self.carried, *_in_order(self._done.values()))
+        return (*self.carried, *_in_order(self._done))
 
     @property
     def owes_outputs(self) -> bool:
         """Whether a call is complete that the client must answer before anything can follow."""
-        return any(is_client_tool_call(item) for _, item in self._done.values())
+        return any(_is_client_tool_call(item) for _, item in self._done)
 
     def finished(self) -> ev.ResponseFinished:
         """Return the answer: after a terminal event, or after a cut that left calls to be answered."""
@@ -181,7 +178,8 @@ class ResponseAccumulator:
         return ev.ResponseFinished(
             response_id=self._envelope.get("id", ""),
             status="incomplete" if is_short else "completed",
-            incomplete_reason=_text_of(response.get("incomplete_details"), "reason") or None,
+            incomplete_reason=parse_text(parse_object(response.get("incomplete_details")).get("reason"))
+            or None,
             items=items,
             text="".join(map(_message_text, items)),
             usage=ev.Usage.parse(response.get("usage")),
@@ -192,22 +190,12 @@ class ResponseAccumulator:
         )
 
     def _final_items(self, response: JsonObject) -> list[JsonObject]:
-        output = response.get("output")
-        final = [item for item in output if ev.is_item(item)] if isinstance(output, list) else []
-        done = _in_order(self._done.values())
+        final = [item for item in parse_objects(response.get("output")) if ev.is_item(item)]
+        done = _in_order(self._done)
         if final or self._terminal is None:
-            return merge_items(final, done)
-        left = [unfinished_message(self._begun.get(key), self._texts[key]) for key in self._unfinished]
+            return _merge_items(final, done)
+        left = [_unfinished_message(begun, self._texts[key]) for key, begun in self._unfinished.items()]
         return [*done, *(item for item in left if item is not None)]
-
-    def _take_delta(self, event: KeyedT) -> KeyedT:
-        texts = self._texts.get(event.item_id)
-        if texts is None:
-            event = self._keyed(event)
-            texts = self._texts[event.item_id]
-        if isinstance(event, ev.Delta):
-            texts.setdefault(event.part, []).append(event.delta)
-        return event
 
     def _keyed(self, event: KeyedT) -> KeyedT:
         """Resolve the event's item by its id, by its place, or as the item that is being written."""
@@ -223,24 +211,22 @@ class ResponseAccumulator:
         self._current = key
         return event if key == event.item_id else event.model_copy(update={"item_id": key})
 
-    def _new_key(self, item_id: str, index: int | None) -> str:
+    def _new_key(self, item_id: str, index: int | None, begun: JsonObject | None = None) -> str:
         key = item_id
         while not key or key in self._texts:
             key = f"item_{next(self._own_keys)}"
         self._texts[key] = {}
-        self._unfinished[key] = None
+        self._unfinished[key] = begun or {}
         if index is not None:
             self._key_at[index] = key
         return key
 
     def _begin_item(self, event: ev.OutputItemAdded) -> ev.OutputItemAdded:
-        key = self._new_key(_text_of(event.item, "id"), event.output_index)
-        self._begun[key] = event.item
-        self._current = key
+        key = self._current = self._new_key(parse_text(event.item.get("id")), event.output_index, event.item)
         return event.model_copy(update={"item_id": key})
 
     def _end_item(self, event: ev.OutputItemDone) -> ev.OutputItemDone:
-        item_id, index = _text_of(event.item, "id"), event.output_index
+        item_id, index = parse_text(event.item.get("id")), event.output_index
         unfinished = self._unfinished
         if item_id in unfinished:
             key = item_id
@@ -251,88 +237,58 @@ class ResponseAccumulator:
         else:
             key = self._new_key(item_id, index)
         del unfinished[key]
-        self._done[key] = (index, event.item)
+        self._done.append((index, event.item))
         self._current = ""
         return event.model_copy(update={"item_id": key})
 
     def _note_envelope(self, response: JsonObject) -> None:
         for name in ("id", "model"):
-            if text := _text_of(response, name):
+            if text := parse_text(response.get(name)):
                 self._envelope[name] = text
 
 
-def _in_order(done: Iterable[tuple[int | None, JsonObject]]) -> list[JsonObject]:
+def _in_order(done: Sequence[tuple[int | None, JsonObject]]) -> list[JsonObject]:
     """Sort by output index where all have one, else keep the order of arrival."""
-    placed: list[tuple[int, JsonObject]] = []
-    arrived: list[JsonObject] = []
-    for index, item in done:
-        arrived.append(item)
-        if index is not None:
-            placed.append((index, item))
-    if len(placed) < len(arrived):
-        return arrived
-    return [item for _, item in sorted(placed, key=lambda entry: entry[0])]
-
-
-def _text_of(table: Any, key: str) -> str:
-    value = table.get(key) if isinstance(table, dict) else None
-    return value if isinstance(value, str) else ""
-
-
-LEVEL = 3
+    if all(index is not None for index, _ in done):
+        done = sorted(done, key=lambda entry: entry[0] or 0)
+    return [item for _, item in done]
 
 
 @cache
-def zstd_compressor() -> Callable[[bytes], bytes] | None:
+def _zstd_compressor() -> Callable[[bytes], bytes] | None:
     """Return the compressing function, None without the optional package ``zstandard``."""
-    if find_spec("zstandard") is None:
+    try:
+        compress: Callable[[bytes], bytes] = import_module("zstandard").ZstdCompressor().compress
+    except ImportError:
         return None
-    compress: Callable[[bytes], bytes] = import_module("zstandard").ZstdCompressor(level=LEVEL).compress
     return compress
+
+
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 5.0
+LONGEST_WAIT_S = 60.0  # a server that asks for more is not waited for
+JITTER = 0.1
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Bounds and waits; seconds.
+    """How often one call of the client may fail.
 
-    ``max_requests`` bounds the requests of one call of the client, those that renew a login included. A failure before
-    any event counts against ``request_retries``, one after it against ``stream_retries``. A server that asks for more
-    than ``longest_wait`` is not waited for.
+    ``max_requests`` bounds its requests, those that renew a login included. A failure before any event counts against
+    ``request_retries``, one after it against ``stream_retries``.
     """
 
     max_requests: int = 6
     request_retries: int = 5
     stream_retries: int = 5
-    first_delay: float = 0.2
-    longest_delay: float = 5.0
-    longest_wait: float = 60.0
-    jitter: float = 0.1
 
     @classmethod
     def for_backend(cls, backend: Backend) -> RetryPolicy:
         """Take the backend's own bounds where the configuration has them."""
-        default = cls()
-        request_retries = _chosen(backend.request_max_retries, default.request_retries)
-        stream_retries = _chosen(backend.stream_max_retries, default.stream_retries)
-        most = 1 + max(request_retries, stream_retries)
-        is_configured = (backend.request_max_retries, backend.stream_max_retries) != (None, None)
-        return cls(
-            max_requests=most if is_configured else default.max_requests,
-            request_retries=request_retries,
-            stream_retries=stream_retries,
-        )
-
-    def delay(self, failures: int, wanted: float | None, chance: float) -> float:
-        """Return the wait after that many failures: what the server asks for, else the back-off."""
-        if wanted is not None:
-            return wanted
-        return backoff(
-            failures,
-            first_s=self.first_delay,
-            longest_s=self.longest_delay,
-            jitter=self.jitter,
-            chance=chance,
-        )
+        before, after = backend.request_max_retries, backend.stream_max_retries
+        before = cls.request_retries if before is None else before
+        after = cls.stream_retries if after is None else after
+        return cls(1 + max(before, after), before, after)
 
 
 RESTARTS_OF_PATIENT = 2  # a request that is refused whatever comes of the others must end
@@ -380,25 +336,31 @@ class Attempts:
         if self._before_events > policy.request_retries or self._after_events > policy.stream_retries:
             return None
         wanted = wanted_wait(error)
-        if wanted is not None and wanted > policy.longest_wait and not is_waited_out:
-            return None
-        return policy.delay(self.failures, wanted, chance)
+        if wanted is None:
+            return backoff(
+                self.failures,
+                first_s=FIRST_DELAY_S,
+                longest_s=LONGEST_DELAY_S,
+                jitter=JITTER,
+                chance=chance,
+            )
+        return wanted if wanted <= LONGEST_WAIT_S or is_waited_out else None
 
 
 def can_be_repeated(error: CodexError) -> bool:
     """Return whether the same request may succeed a moment later; a model at capacity needs more than a moment."""
-    if isinstance(error, BackendOverloaded):
-        return not _is_at_capacity(error)
-    return isinstance(error, RateLimited | StreamInterrupted) and error.retryable
+    is_passing = isinstance(error, BackendOverloaded | RateLimited | StreamInterrupted) and error.retryable
+    return is_passing and not _is_at_capacity(error)
 
 
 def holds_everyone(error: CodexError) -> bool:
     """Return whether no other request would fare better now."""
-    return isinstance(error, RateLimited) or (isinstance(error, BackendOverloaded) and _is_at_capacity(error))
+    return isinstance(error, RateLimited) or _is_at_capacity(error)
 
 
-def _is_at_capacity(error: BackendOverloaded) -> bool:
-    return error.code == "server_is_overloaded" and error.status is None
+def _is_at_capacity(error: CodexError) -> bool:
+    at_capacity = ("server_is_overloaded", None)
+    return isinstance(error, BackendOverloaded) and (error.code, error.status) == at_capacity
 
 
 def wanted_wait(error: CodexError) -> float | None:
@@ -406,11 +368,6 @@ def wanted_wait(error: CodexError) -> float | None:
     return error.retry_after if isinstance(error, RateLimited | BackendOverloaded) else None
 
 
-def _chosen(value: int | None, default: int) -> int:
-    return default if value is None else value
-
-
-CONNECT_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 60.0
 
 
@@ -464,8 +421,8 @@ class ResponsesClient:
             async with nullcontext() if throttle is None else throttle.sending() as slot:
                 try:
                     async with aclosing(await self._send(request, accumulator, attempts, budget)) as reader:
-                        if slot is not None:
-                            slot.begin_reply(reader.headers, accepted=reader.is_success)
+                        if throttle is not None and slot is not None:
+                            throttle.begin_reply(slot, reader.headers, accepted=reader.is_success)
                         if reader.limits is not None:
                             yield ev.LimitsSeen(reader.limits)
                         while events := await reader.read():
@@ -506,19 +463,16 @@ class ResponsesClient:
     ) -> ResponseReader:
         """Send the request with what earlier attempts have completed; note in the accumulator what the head tells."""
         attempts.requests += 1
-        response = await self._open(
-            replace(request, received=accumulator.carried, turn_state=accumulator.turn_state)
-        )
+        sent = replace(request, received=accumulator.carried, turn_state=accumulator.turn_state)
+        response = await self._open(sent)
         attempts.requests += len(
             response.history
-        )  # credentials that were refreshed on the way cost requests too
+        )  # a login that was refreshed on the way costs requests, too
         accumulator.request_id = request_id_of(response.headers)
         accumulator.turn_state = response.headers.get(TURN_STATE_HEADER) or accumulator.turn_state
         return ResponseReader(response, self.backend, budget)
 
-    def _apply(
-        self, event: ev.ServerEvent | ev.UnknownEvent, accumulator: ResponseAccumulator
-    ) -> ev.ResponseEvent | None:
+    def _apply(self, event: ev.ReceivedEvent, accumulator: ResponseAccumulator) -> ev.ResponseEvent | None:
         """Return what the caller is shown of an event; one that tells of a failure raises it."""
         match event:
             case ev.ResponseFailed(response=failed):
@@ -535,9 +489,10 @@ class ResponsesClient:
         """Send one request and give its reply, unread; CodexError when there is none."""
         url, headers = await self._address(request)
         try:
-            response = await self._open_socket(request, url, headers)
-            if response is not None:
-                return response
+            if self._sockets is not None:
+                response = await self._sockets.open(request, self._handshake(url, headers))
+                if response is not None:
+                    return response
             message = self._message(request, url, headers)
             async with asyncio.timeout(self.backend.idle_timeout_s):
                 return await self._http.send(message, auth=self._auth, stream=True, follow_redirects=False)
@@ -556,14 +511,6 @@ class ResponsesClient:
                 headers["x-openai-account-routing-override"] = route.override
         return url, headers
 
-    async def _open_socket(
-        self, request: ResponsesRequest, url: str, headers: dict[str, str]
-    ) -> httpx.Response | None:
-        """Send the request over a websocket; None where that is not wanted or does not work."""
-        if self._sockets is None:
-            return None
-        return await self._sockets.open(request, self._handshake(url, headers))
-
     def _handshake(self, url: str, headers: dict[str, str]) -> httpx.Request:
         return self._http.build_request("GET", url, params=dict(self.backend.query) or None, headers=headers)
 
@@ -580,7 +527,7 @@ class ResponsesClient:
 
     def _message(self, request: ResponsesRequest, url: str, headers: dict[str, str]) -> httpx.Request:
         body = request_body(request, self.backend)
-        compress = zstd_compressor() if self.backend.can_compress else None
+        compress = _zstd_compressor() if self.backend.can_compress else None
         if compress is not None:
             body = compress(body)
             headers = {**headers, "content-encoding": "zstd"}
@@ -598,5 +545,4 @@ async def fetch_usage(
     """Ask the usage endpoint; None where there is no plan to ask about. Failures are CodexErrors."""
     if backend.usage_url is None:
         return None
-    body = await get_json(http, backend.usage_url, backend=backend, auth=auth)
-    return parse_usage(body) if isinstance(body, dict) else RateLimits()
+    return parse_usage(parse_object(await get_json(http, backend.usage_url, backend=backend, auth=auth)))

@@ -30,10 +30,10 @@ from codex_nb.errors import (
 )
 from codex_nb.http import UnacceptableResponse, httpx
 from codex_nb.labels import date_time, plan_name, time_span
-from codex_nb.parse import loads, parse_number, parse_time
+from codex_nb.parse import loads, parse_number, parse_object, parse_text, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses.events import parse_headers, request_id_of
-from codex_nb.responses.request import CONTRACT_VERSION
+from codex_nb.responses.request import CONTRACT_VERSION, add_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,11 +45,6 @@ ErrorT = TypeVar("ErrorT", bound=ApiError)
 
 _LAST_STATUS = 599
 _TRY_AGAIN_IN = re.compile(r"(?i)try again (?:in|after)\s*")
-_AMOUNT = re.compile(
-    r"(?i)(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])"
-    r"[\s,]*(?:and\s+)?"
-)
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONG_WAIT_S = 60
 _MODEL_REFUSED = re.compile(
     r"(?i)\bmodel\b.*\b(not supported|does not exist|not found|no access|not have access)\b"
@@ -86,7 +81,7 @@ class ErrorPayload:
     @classmethod
     def parse(cls, value: Any) -> ErrorPayload:
         """Read a body or an event: ``{"error": {…}}``, ``{"error": "…"}``, ``{"detail": …}``, or flat."""
-        table = value if isinstance(value, dict) else {}
+        table = parse_object(value)
         inner = table.get("error", table.get("detail"))
         # A flat error event has the type "error", which names nothing.
         fields, kind = (inner, inner.get("type")) if isinstance(inner, dict) else (table, None)
@@ -140,7 +135,9 @@ def retry_after(headers: Mapping[str, str], text: str, now: datetime) -> float |
     seconds = _duration(header)
     if seconds is None and header:
         seconds = _seconds_until(header, now)
-    return seconds if seconds is not None else _retry_after_in_text(text)
+    if seconds is None and (found := _TRY_AGAIN_IN.search(text)) is not None:
+        seconds, _ = add_amounts(text, found.end())
+    return seconds
 
 
 def _duration(value: Any) -> float | None:
@@ -155,18 +152,6 @@ def _seconds_until(date: str, now: datetime) -> float | None:
         return None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - now).total_seconds())
-
-
-def _retry_after_in_text(text: str) -> float | None:
-    """Read "1.5s", "350ms", "7m12s", "2h30m", "1 hour and 5 minutes" after "try again in"; seconds."""
-    found = _TRY_AGAIN_IN.search(text)
-    place, seconds = (found.end(), None) if found is not None else (0, None)
-    while found is not None and (amount := _AMOUNT.match(text, place)) is not None:
-        unit = amount[2].lower()
-        is_milli = unit.startswith(("ms", "milli"))
-        value = float(amount[1]) / 1000 if is_milli else float(amount[1]) * _UNITS_S[unit[0]]
-        place, seconds = amount.end(), (seconds or 0.0) + value
-    return seconds
 
 
 _ENDS = (".", "!", "?", "…", "。")
@@ -239,6 +224,27 @@ def response_error(
     return _error_by_status(failure, url or backend.responses_url)
 
 
+# What a status means that nothing explains better: the error, its message and its hint.
+_BY_STATUS: dict[int | None, tuple[type[ApiError], str, str | None]] = {
+    403: (
+        ApiError,
+        "{who} denied access ({status})",
+        "Check the account's permissions, your region and the proxy.",
+    ),
+    **dict.fromkeys(
+        (404, 405, 501),
+        (ApiError, "The server does not support {url} ({status})", "Check base_url in config.toml."),
+    ),
+    **dict.fromkeys((408, 409, 425), (BackendOverloaded, "{who} is busy ({status})", None)),
+    413: (ContextWindowExceeded, "The request is too large for {who} ({status})", None),
+    432: (
+        ApiError,
+        "{who} cannot route requests to your workspace now ({status})",
+        "Try again shortly; if it persists, ask whoever manages your workspace.",
+    ),
+}
+
+
 def _error_by_status(failure: _Failure, url: str) -> CodexError:
     """Return the error for a 4xx without a name that says more."""
     who, status, payload = failure.backend.name, failure.status, failure.payload
@@ -248,38 +254,16 @@ def _error_by_status(failure: _Failure, url: str) -> CodexError:
             return SignInRequired(message, hint=failure.backend.key_hint)
         case 402:
             return _unpaid(failure)
-        case 403:
-            return failure.error(
-                ApiError,
-                failure.quote(f"{who} denied access (403)"),
-                hint="Check the account's permissions, your region and the proxy.",
-            )
-        case 404 | 405 | 501:
-            return failure.error(
-                ApiError,
-                failure.quote(f"The server does not support {url} ({status})"),
-                hint="Check base_url in config.toml.",
-            )
         case 407:
             return _proxy_login_error()
-        case 408 | 409 | 425:
-            return failure.error(BackendOverloaded, failure.quote(f"{who} is busy ({status})"))
-        case 413:
-            return failure.error(
-                ContextWindowExceeded, failure.quote(f"The request is too large for {who} (413)")
-            )
-        case 432:
-            return failure.error(
-                ApiError,
-                failure.quote(f"{who} cannot route requests to your workspace now (432)"),
-                hint="Try again shortly; if it persists, ask whoever manages your workspace.",
-            )
-        case _:
-            # The server's sentence stands for itself; a piece of JSON needs a sentence around it.
-            is_sentence = payload.text and not payload.text.startswith(("{", "["))
-            message = failure.quote(f"{who} rejected the request ({status})")
-            hint = _SETTING_HINTS.get(str(payload.fields.get("param")))
-            return failure.error(BadRequest, payload.text if is_sentence else message, hint=hint)
+    if status in _BY_STATUS:
+        kind, message, hint = _BY_STATUS[status]
+        return failure.error(kind, failure.quote(message.format(who=who, url=url, status=status)), hint=hint)
+    # The server's sentence stands for itself; a piece of JSON needs a sentence around it.
+    is_sentence = payload.text and not payload.text.startswith(("{", "["))
+    message = failure.quote(f"{who} rejected the request ({status})")
+    hint = _SETTING_HINTS.get(str(payload.fields.get("param")))
+    return failure.error(BadRequest, payload.text if is_sentence else message, hint=hint)
 
 
 # What helps when a server does not take a setting, by the parameter that it names.
@@ -304,9 +288,8 @@ def _unpaid(failure: _Failure) -> ApiError:
 
 def event_error(value: Any, *, backend: Backend, request_id: str | None = None) -> CodexError:
     """Return the error for a failed response or an ``error`` event, whole."""
-    table = value if isinstance(value, dict) else {}
-    inner = table.get("error")
-    places = (table, inner if isinstance(inner, dict) else {})
+    table = parse_object(value)
+    places = (table, parse_object(table.get("error")))
     told = (place.get(key) for place in places for key in ("status", "status_code"))
     status = next((each for each in told if type(each) is int), 0)
     if httpx.codes.BAD_REQUEST <= status <= _LAST_STATUS:
@@ -376,8 +359,7 @@ def _usage_limit(failure: _Failure) -> UsageLimitReached:
     windows = limits.windows if limits is not None else ()
     full = max(windows, key=lambda window: window.used_percent or 0.0, default=None)
     resets_at = _reset_time(failure.payload.fields, failure.now) or (full.resets_at if full else None)
-    plan = failure.payload.fields.get("plan_type")
-    plan = plan if isinstance(plan, str) else None
+    plan = parse_text(failure.payload.fields.get("plan_type")) or None
     if limits is not None and "credits_depleted" in (limits.reached or ""):
         message = "The workspace is out of credits."
     else:
@@ -428,9 +410,16 @@ def _empty(who: str, status: int | None) -> str:
     return f"{who} returned an empty response ({status})."
 
 
-def unreadable_response(status: int, content_type: str, body: bytes, *, backend: Backend) -> ApiError:
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the content type of a response without its parameters; empty where it has none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def unreadable_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, backend: Backend
+) -> ApiError:
     """Return the error for a successful response that is no event stream: a web page, other JSON, nothing."""
-    kind = content_type.partition(";")[0].strip() or "an unnamed content type"
+    kind = media_type(headers) or "an unnamed content type"
     if status == httpx.codes.NO_CONTENT or not body:
         message = _empty(backend.name, status)
     else:

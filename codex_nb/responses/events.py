@@ -8,9 +8,10 @@ Rate limits have one shape, from response headers, from events and from the usag
 
 from __future__ import annotations
 
+import operator
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -23,11 +24,21 @@ from pydantic import (
     ValidationError,
 )
 
-from codex_nb.parse import loads, needs_care, parse_boolean, parse_integer, parse_number, parse_time
+from codex_nb.parse import (
+    loads,
+    needs_care,
+    parse_boolean,
+    parse_integer,
+    parse_number,
+    parse_object,
+    parse_objects,
+    parse_text,
+    parse_time,
+)
 from codex_nb.rendering.sanitize import sanitize_server_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
 
@@ -48,8 +59,23 @@ class Window:
 
     @property
     def label(self) -> str:
-        """The window's name by its length: "5 h", "week", "month", "90 min"; "limit" when the length is unknown."""
-        return window_label(self.window_minutes)
+        """The window's name by its length, "5 h", "week" or "90 min", with the tolerance that its rounding needs.
+
+        It is "limit" when the length is unknown.
+        """
+        minutes = self.window_minutes
+        if minutes is None or minutes <= 0:
+            return "limit"
+        for days, name in ((7, "week"), (30, "month"), (1, "day")):
+            length = days * MINUTES_OF_A_DAY
+            if abs(minutes - length) <= length * NEARLY:
+                return name
+        if minutes >= 2 * MINUTES_OF_A_DAY:
+            return f"{round(minutes / MINUTES_OF_A_DAY)} days"
+        if minutes < MINUTES_OF_AN_HOUR:
+            return f"{minutes} min"
+        hours = minutes / MINUTES_OF_AN_HOUR
+        return f"{round(hours)} h" if abs(hours - round(hours)) < NEARLY else f"{hours:.1f} h"
 
 
 @dataclass(frozen=True)
@@ -69,145 +95,91 @@ class RateLimits:
     plan: str | None = None
     credits: Credits | None = None
     reached: str | None = None
-    allowed: bool | None = None
     promo: str | None = None
-
-
-def window_label(minutes: int | None) -> str:
-    """Name a window by its length, with the tolerance that the backend's own rounding needs."""
-    if minutes is None or minutes <= 0:
-        return "limit"
-    for days, name in ((7, "week"), (30, "month"), (1, "day")):
-        length = days * MINUTES_OF_A_DAY
-        if abs(minutes - length) <= length * NEARLY:
-            return name
-    if minutes >= 2 * MINUTES_OF_A_DAY:
-        return f"{round(minutes / MINUTES_OF_A_DAY)} days"
-    if minutes < MINUTES_OF_AN_HOUR:
-        return f"{minutes} min"
-    hours = minutes / MINUTES_OF_AN_HOUR
-    return f"{round(hours)} h" if abs(hours - round(hours)) < NEARLY else f"{hours:.1f} h"
 
 
 def parse_headers(headers: Mapping[str, str]) -> RateLimits | None:
     """Read the ``x-codex-*`` headers of a reply; None when it has none of them."""
     lowered = {name.lower(): value for name, value in headers.items()}
     families = {match[1] for name in lowered if (match := _FAMILY.fullmatch(name))}
-    windows = [
-        window
-        for family in sorted(families, key=lambda name: (name != "x-codex", name))
-        for part in ("primary", "secondary")
-        if (window := _header_window(lowered, family, part)) is not None
-    ]
+    windows: list[Window] = []
+    for family in sorted(families, key=lambda name: (name != "x-codex", name)):
+        default = family.removeprefix("x-").replace("-", "_")
+        table = {part: _fields_of(lowered, f"{family}-{part}-") for part in ("primary", "secondary")}
+        windows += _windows(table, lowered.get(f"{family}-limit-name") or default)
     found = RateLimits(
         windows=tuple(windows),
-        credits=_header_credits(lowered),
+        credits=_credits(_fields_of(lowered, "x-codex-credits-")),
         reached=lowered.get("x-codex-rate-limit-reached-type"),
         promo=lowered.get("x-codex-promo-message"),
     )
     return None if found == RateLimits() else found
 
 
-def _header_window(headers: Mapping[str, str], family: str, part: str) -> Window | None:
-    prefix = f"{family}-{part}"
-    used = parse_number(headers.get(f"{prefix}-used-percent"))
-    if used is None:
-        return None
-    default = family.removeprefix("x-").replace("-", "_")
-    return _window_or_none(
-        used,
-        parse_integer(headers.get(f"{prefix}-window-minutes")),
-        parse_time(headers.get(f"{prefix}-reset-at")),
-        headers.get(f"{family}-limit-name") or default,
-    )
-
-
-def _window_or_none(
-    used: float | None, minutes: int | None, resets_at: datetime | None, limit: str
-) -> Window | None:
-    """Return None for a window that says nothing: no use, no length, no reset."""
-    return Window(used, minutes, resets_at, limit) if used or minutes or resets_at else None
-
-
-def _header_credits(headers: Mapping[str, str]) -> Credits | None:
-    found = Credits(
-        has_credits=parse_boolean(headers.get("x-codex-credits-has-credits")),
-        unlimited=parse_boolean(headers.get("x-codex-credits-unlimited")),
-        balance=headers.get("x-codex-credits-balance") or None,
-    )
-    return None if found == Credits() else found
+def _fields_of(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return the headers that begin so, named as the fields of an event."""
+    return {
+        name.removeprefix(prefix).replace("-", "_"): value
+        for name, value in headers.items()
+        if name.startswith(prefix)
+    }
 
 
 def parse_limits_event(event: Mapping[str, Any]) -> RateLimits | None:
-    """Read a ``codex.rate_limits`` event."""
-    limits = event.get("rate_limits")
-    table = limits if isinstance(limits, dict) else {}
-    windows = [_table_window(table.get(part), "codex") for part in ("primary", "secondary")]
-    return _found(event, table, windows)
+    """Read a ``codex.rate_limits`` event; None for one that says nothing."""
+    found = _rate_limits(event, _windows(event.get("rate_limits"), "codex"))
+    return None if found == RateLimits() else found
 
 
 def parse_usage(body: Mapping[str, Any]) -> RateLimits:
     """Read the usage endpoint's reply; a window that lacks a number is kept with what it has."""
-    table = body.get("rate_limit")
-    windows = _usage_windows(table, "codex")
-    extra = body.get("additional_rate_limits")
-    for entry in extra if isinstance(extra, list) else []:
-        if isinstance(entry, dict):
-            name = entry.get("limit_name") or entry.get("metered_feature") or "other"
-            windows += _usage_windows(entry.get("rate_limit"), str(name))
-    return _found(body, table if isinstance(table, dict) else {}, windows) or RateLimits()
+    windows = _windows(body.get("rate_limit"), "codex")
+    for entry in parse_objects(body.get("additional_rate_limits")):
+        name = entry.get("limit_name") or entry.get("metered_feature") or "other"
+        windows += _windows(entry.get("rate_limit"), str(name))
+    return _rate_limits(body, windows)
 
 
-def _found(
-    body: Mapping[str, Any], table: Mapping[str, Any], windows: Sequence[Window | None]
-) -> RateLimits | None:
-    plan = body.get("plan_type")
-    allowed = table.get("allowed")
-    found = RateLimits(
-        windows=tuple(window for window in windows if window is not None),
-        plan=plan if isinstance(plan, str) else None,
-        credits=_table_credits(body.get("credits")),
-        reached="rate_limit_reached" if table.get("limit_reached") is True else None,
-        allowed=allowed if isinstance(allowed, bool) else None,
+def _rate_limits(body: Mapping[str, Any], windows: list[Window]) -> RateLimits:
+    return RateLimits(
+        windows=tuple(windows),
+        plan=parse_text(body.get("plan_type")) or None,
+        credits=_credits(body.get("credits")),
     )
-    return None if found == RateLimits() else found
 
 
-def _usage_windows(table: Any, limit: str) -> list[Window]:
-    if not isinstance(table, dict):
-        return []
-    windows = [_table_window(table.get(part), limit) for part in ("primary_window", "secondary_window")]
-    return [window for window in windows if window is not None]
+def _windows(table: Any, limit: str) -> list[Window]:
+    """Read a limit's windows, as an event or the usage endpoint names them; one that says nothing is left out."""
+    names = ("primary", "secondary", "primary_window", "secondary_window")
+    windows = [_window(parse_object(parse_object(table).get(name)), limit) for name in names]
+    return [each for each in windows if each.used_percent or each.window_minutes or each.resets_at]
 
 
-def _table_window(table: Any, limit: str) -> Window | None:
-    if not isinstance(table, dict):
-        return None
+def _window(table: Mapping[str, Any], limit: str) -> Window:
     seconds = parse_integer(table.get("limit_window_seconds"))
     minutes = parse_integer(table.get("window_minutes")) if seconds is None else seconds // 60
-    resets_at = parse_time(table.get("reset_at"))
-    return _window_or_none(parse_number(table.get("used_percent")), minutes, resets_at, limit)
+    return Window(parse_number(table.get("used_percent")), minutes, parse_time(table.get("reset_at")), limit)
 
 
-def _table_credits(table: Any) -> Credits | None:
-    if not isinstance(table, dict):
-        return None
+def _credits(value: Any) -> Credits | None:
+    table = parse_object(value)
     balance = table.get("balance")
-    return Credits(
+    found = Credits(
         has_credits=parse_boolean(table.get("has_credits")),
         unlimited=parse_boolean(table.get("unlimited")),
-        balance=None if balance is None else str(balance),
+        balance=None if balance is None else str(balance) or None,
     )
+    return None if found == Credits() else found
 
 
 # A terminal event ends the response whatever its table looks like: a failure must not pass for an odd success.
-_Table = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
+_Table = Annotated[dict[str, Any], BeforeValidator(parse_object)]
 _MOST_TOKENS = 10**12
 
 
-def is_item(value: Any) -> bool:
-    """Whether a value is an output item: an object whose type, if it has one, is text."""
-    return isinstance(value, dict) and isinstance(value.get("type", ""), str)
+def is_item(table: dict[str, Any]) -> bool:
+    """Whether an object is an output item: its type, if it has one, is text."""
+    return isinstance(table.get("type", ""), str)
 
 
 def _checked(item: dict[str, Any]) -> dict[str, Any]:
@@ -264,34 +236,28 @@ class Delta(KeyedEvent):
     model_config = ConfigDict(extra="ignore")
 
     delta: str
-
-    @property
-    def part(self) -> tuple[str, int]:
-        """Which part of the item grows: its kind and its number."""
-        return self.type, 0
-
-
-class _ContentDelta(Delta):
     content_index: int = 0
+    summary_index: int = 0
 
     @property
     def part(self) -> tuple[str, int]:
-        return self.type, self.content_index
+        """Which part of the item grows: its kind and its number, under the name that its kind has for it."""
+        return self.type, self.content_index or self.summary_index
 
 
-class OutputTextDelta(_ContentDelta):
+class OutputTextDelta(Delta):
     """More of a message's text."""
 
     type: Literal["response.output_text.delta"]
 
 
-class RefusalDelta(_ContentDelta):
+class RefusalDelta(Delta):
     """More of a refusal."""
 
     type: Literal["response.refusal.delta"]
 
 
-class ReasoningTextDelta(_ContentDelta):
+class ReasoningTextDelta(Delta):
     """More of the raw reasoning that open models show."""
 
     type: Literal["response.reasoning_text.delta"]
@@ -301,12 +267,6 @@ class ReasoningSummaryTextDelta(Delta):
     """More of part ``summary_index`` of a reasoning summary."""
 
     type: Literal["response.reasoning_summary_text.delta"]
-    summary_index: int = 0
-
-    @property
-    def part(self) -> tuple[str, int]:
-        """Which part grows: the summary's part of this number."""
-        return self.type, self.summary_index
 
 
 class FunctionCallArgumentsDelta(Delta):
@@ -361,7 +321,6 @@ class ErrorEvent(_Event):
     """The stream failed: the error lies in ``error``, or in the event itself."""
 
     type: Literal["error"]
-    error: Any = None
 
 
 class LimitsEvent(_Event):
@@ -372,30 +331,6 @@ class LimitsEvent(_Event):
 
 class UnknownEvent(_Event):
     """An event that needs no action here; ``raw`` is all of it."""
-
-
-class PassiveEvent(UnknownEvent):
-    """A known event that only repeats or decorates what others carry; named so that it is read at full speed."""
-
-    type: Literal[
-        "response.queued",
-        "response.in_progress",
-        "response.content_part.added",
-        "response.content_part.done",
-        "response.output_text.annotation.added",
-        "response.refusal.done",
-        "response.function_call_arguments.done",
-        "response.reasoning_part.added",
-        "response.reasoning_part.done",
-        "response.reasoning_summary_part.done",
-        "response.reasoning_summary_text.done",
-        "response.reasoning_text.done",
-        "response.custom_tool_call_input.done",
-        "response.code_interpreter_call_code.delta",
-        "response.mcp_call_arguments.delta",
-        "response.metadata",
-        "keepalive",
-    ]
 
 
 ServerEvent = (
@@ -415,31 +350,22 @@ ServerEvent = (
     | ResponseFailed
     | ErrorEvent
     | LimitsEvent
-    | PassiveEvent
 )
+ReceivedEvent = ServerEvent | UnknownEvent
+
 # Built when the first event arrives, not before the first request leaves.
 _KNOWN: TypeAdapter[ServerEvent] = TypeAdapter(
     Annotated[ServerEvent, Field(discriminator="type")], config=ConfigDict(defer_build=True)
 )
 
-_KNOWN_TYPES = frozenset(
-    name for kind in get_args(ServerEvent) for name in get_args(kind.model_fields["type"].annotation)
-)
-_UNKNOWN = TypeAdapter(UnknownEvent)
-
 TERMINAL_TYPES = frozenset(
-    {
-        "response.completed",
-        "response.done",
-        "response.incomplete",
-        "response.failed",
-        "response.cancelled",
-        "error",
-    }
+    name
+    for kind in (ResponseCompleted, ResponseIncomplete, ResponseFailed, ErrorEvent)
+    for name in get_args(kind.model_fields["type"].annotation)
 )
 
 
-def parse_event(raw: bytes) -> ServerEvent | UnknownEvent | None:
+def parse_event(raw: bytes) -> ReceivedEvent | None:
     """Parse one event's data; None for what is not an event: ``[DONE]``, text, JSON without a type or too deep."""
     try:
         event = _KNOWN.validate_json(raw)
@@ -448,19 +374,16 @@ def parse_event(raw: bytes) -> ServerEvent | UnknownEvent | None:
     return event if isinstance(event, Delta) or not needs_care(raw) else _parse_leniently(raw)
 
 
-def _parse_leniently(raw: bytes) -> ServerEvent | UnknownEvent | None:
+def _parse_leniently(raw: bytes) -> ReceivedEvent | None:
     """Parse what the strict parser rejects: bytes that are not UTF-8, lone surrogates, unknown or odd events."""
     try:
         value = loads(raw.decode("utf-8", "replace"))
     except ValueError:
         return None
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        return None
-    if value["type"] in _KNOWN_TYPES:
-        with suppress(ValidationError):
-            return _KNOWN.validate_python(value)
     with suppress(ValidationError):
-        return _UNKNOWN.validate_python(value)
+        return _KNOWN.validate_python(value)
+    with suppress(ValidationError):
+        return UnknownEvent.model_validate(value)
     return None
 
 
@@ -486,18 +409,12 @@ class Usage:
         )
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.cached_input_tokens + other.cached_input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.reasoning_output_tokens + other.reasoning_output_tokens,
-            self.total_tokens + other.total_tokens,
-        )
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
 
 
 def _count(value: Any, *path: str) -> int:
     for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
+        value = parse_object(value).get(key)
     is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
     return value if is_count else 0
 
@@ -543,7 +460,7 @@ class ResponseFinished:
     turn_state: str | None = field(default=None, repr=False)
 
 
-ResponseEvent = ServerEvent | UnknownEvent | Retrying | LimitsSeen | ResponseFinished
+ResponseEvent = ReceivedEvent | Retrying | LimitsSeen | ResponseFinished
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:

@@ -8,18 +8,19 @@ import json
 import re
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -29,7 +30,7 @@ from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.files import file_stamp, replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.labels import EFFORTS, ULTRA
-from codex_nb.parse import loads, parse_integer, parse_number
+from codex_nb.parse import loads, parse_integer, parse_object, parse_objects, parse_text
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
@@ -72,10 +73,9 @@ def _body_or_error(reply: JsonResponse, backend: Backend, url: str) -> Any:
         return transport_error(reply.error, url=url)
     if not reply.is_ok:
         return response_error(reply.status, reply.headers, reply.content, backend=backend, url=url)
-    if reply.value is None:
-        kind = reply.headers.get("content-type", "")
-        return unreadable_response(reply.status, kind, reply.content, backend=backend)
-    return reply.value
+    if (value := reply.value) is None:
+        return unreadable_response(reply.status, reply.headers, reply.content, backend=backend)
+    return value
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,6 @@ class Model:
 
     slug: str
     display_name: str = ""
-    description: str = ""
     efforts: tuple[str, ...] = ()
     default_effort: str | None = None
     ultra_effort: str | None = None
@@ -137,7 +136,7 @@ class Model:
 
     def sent_tier(self, tier: str | None) -> str | None:
         """Return what a service tier is sent as, None where the model does not have it; ``flex`` needs no list."""
-        sent = _SERVICE_TIERS.get(tier, tier) if tier is not None else None
+        sent = "priority" if tier == "fast" else tier  # as config.toml and the API call it
         return sent if sent == "flex" or sent in self.service_tiers else None
 
     def reasoning(
@@ -159,47 +158,34 @@ class Model:
         return "max" if "max" in real else real[-1] if real else "medium"
 
 
-# What config.toml calls a tier, and what the API calls it.
-_SERVICE_TIERS = {"fast": "priority"}
+_Shown = Annotated[str, AfterValidator(visible_line)]
 
 
-class _Level(BaseModel):
-    effort: str
-
-
-class _Tier(BaseModel):
-    id: str
+def _positive(value: Any) -> int | None:
+    number = parse_integer(value)
+    return number if number is not None and number > 0 else None
 
 
 class _ModelInfo(BaseModel):
     """An entry of the backend's list, as far as it concerns us; whatever else it holds is passed over."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    slug: str = Field(min_length=1)
-    display_name: str | None = None
-    description: str | None = None
-    supported_reasoning_levels: tuple[_Level, ...] = ()
+    slug: Annotated[_Shown, Field(min_length=1)]
+    display_name: _Shown | None = None
+    supported_reasoning_levels: tuple[_Shown, ...] = ()
     default_reasoning_level: str | None = None
     default_reasoning_summary: str | None = None
     multi_agent_reasoning_effort: Any = None
     visibility: str = "list"
     priority: float = 0
     use_responses_lite: bool = False
-    context_window: int | None = None
+    context_window: Annotated[int | None, BeforeValidator(_positive)] = None
     input_modalities: tuple[str, ...] = ("text", "image")
     supports_reasoning_summaries: bool | None = None
     support_verbosity: bool | None = None
     default_verbosity: str | None = None
     supports_parallel_tool_calls: bool | None = None
-    service_tiers: tuple[_Tier, ...] = ()
+    service_tiers: tuple[_Shown, ...] = ()
     web_search_tool_type: Any = None
-
-    @field_validator("context_window", mode="before")
-    @classmethod
-    def _window_that_can_be_filled(cls, value: Any) -> Any:
-        tokens = parse_integer(value)
-        return tokens if tokens is not None and tokens > 0 else None
 
     @field_validator("supported_reasoning_levels", "service_tiers", mode="before")
     @classmethod
@@ -207,15 +193,14 @@ class _ModelInfo(BaseModel):
         if not isinstance(value, list):
             return ()
         key = "id" if info.field_name == "service_tiers" else "effort"
-        return [{key: each} if isinstance(each, str) else each for each in value]
+        return [each.get(key) if isinstance(each, dict) else each for each in value]
 
     def model(self) -> Model:
         ultra = self.multi_agent_reasoning_effort
         return Model(
-            slug=visible_line(self.slug),
-            display_name=visible_line(self.display_name or self.slug),
-            description=visible_line(self.description or ""),
-            efforts=tuple(visible_line(level.effort) for level in self.supported_reasoning_levels),
+            slug=self.slug,
+            display_name=self.display_name or self.slug,
+            efforts=self.supported_reasoning_levels,
             default_effort=self.default_reasoning_level,
             ultra_effort=ultra if isinstance(ultra, str) else None,
             default_summary=self.default_reasoning_summary or "auto",
@@ -226,7 +211,7 @@ class _ModelInfo(BaseModel):
             supports_verbosity=self.support_verbosity,
             default_verbosity=self.default_verbosity,
             supports_parallel_tool_calls=self.supports_parallel_tool_calls is not False,
-            service_tiers=tuple(visible_line(tier.id) for tier in self.service_tiers),
+            service_tiers=self.service_tiers,
             searches_images=self.web_search_tool_type == "text_and_image",
             is_listed=self.visibility == "list",
         )
@@ -234,24 +219,17 @@ class _ModelInfo(BaseModel):
 
 def parse_models(body: Any) -> tuple[Model, ...]:
     """Read a model list, the ChatGPT backend's (``models``) or the usual one (``data``); bad entries are left out."""
-    table = body if isinstance(body, dict) else {}
-    entries = table.get("models")
-    if isinstance(entries, list) and any(isinstance(entry, dict) and "slug" in entry for entry in entries):
-        found = [info for entry in entries if (info := _info(entry)) is not None]
+    table = parse_object(body)
+    entries = parse_objects(table.get("models"))
+    if any("slug" in entry for entry in entries):
+        found: list[_ModelInfo] = []
+        for entry in entries:
+            with suppress(ValidationError):
+                found.append(_ModelInfo.model_validate(entry))
         return tuple(info.model() for info in sorted(found, key=lambda info: info.priority))
-    entries = table.get("data")
-    names = (
-        [entry.get("id") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    )
-    shown = [visible_line(name) for name in names if isinstance(name, str) and name]
+    names = [parse_text(entry.get("id")) for entry in parse_objects(table.get("data"))]
+    shown = [visible_line(name) for name in names if name]
     return tuple(Model(name, display_name=name, is_assumed=True) for name in shown)
-
-
-def _info(entry: Any) -> _ModelInfo | None:
-    try:
-        return _ModelInfo.model_validate(entry)
-    except ValidationError:
-        return None
 
 
 # What `codex debug models --bundled` tells of a question's models (tests/contract/bundled_models.py writes it).
@@ -270,7 +248,7 @@ def read_catalog(content: bytes) -> tuple[Model, ...]:
     return tuple(replace(model, is_assumed=True) for model in parse_models(loads(content)))
 
 
-_NAMESPACE = re.compile(r"[A-Za-z0-9_-]+/(?=[^/]+$)")
+_NAMESPACE = re.compile(r"^[A-Za-z0-9_-]+/(?=[^/]+$)")
 
 
 def model_by_name(slug: str, catalog: Iterable[Model]) -> Model:
@@ -278,7 +256,7 @@ def model_by_name(slug: str, catalog: Iterable[Model]) -> Model:
 
     One word before a slash, such as a gateway's ``openai/``, is passed over.
     """
-    bare = _NAMESPACE.sub("", slug, count=1) if _NAMESPACE.match(slug) else slug
+    bare = _NAMESPACE.sub("", slug)
     alike = [model for model in catalog if bare.startswith(model.slug)]
     if not alike:
         return Model(slug, is_assumed=True)
@@ -294,12 +272,16 @@ MAX_LISTS = 8
 class CachedModels:
     """A list and when it was fetched, in wall time seconds."""
 
-    models: tuple[Model, ...]
+    models: Annotated[tuple[Model, ...], Field(min_length=1)]
     fetched_at: float
 
     def age(self, now: float) -> float:
         """Return the list's age in seconds; one from the future is as good as old."""
         return now - self.fetched_at if now >= self.fetched_at else float("inf")
+
+
+def _newest(*lists: CachedModels | None) -> CachedModels | None:
+    return max(filter(None, lists), key=lambda cached: cached.fetched_at, default=None)
 
 
 class ModelCache:
@@ -315,31 +297,31 @@ class ModelCache:
     def read(self, key: tuple[str, str]) -> CachedModels | None:
         """Return the newest list kept under the key."""
         digest = _digest(key)
-        own, filed = self._own.get(digest), _filed(self._path, file_stamp(self._path), digest)
-        if own is None or filed is None:
-            return own or filed
-        return max(own, filed, key=lambda cached: cached.fetched_at)
+        return _newest(self._own.get(digest), _lists(self._path, file_stamp(self._path)).get(digest))
 
     def write(self, key: tuple[str, str], cached: CachedModels) -> None:
         """Keep the list under the key; the oldest lists make room."""
         self._own[_digest(key)] = cached
-        lists = _lists(self._path)
-        lists[_digest(key)] = asdict(cached)
-        newest = sorted(lists.items(), key=lambda entry: _fetched_at(entry[1]), reverse=True)[:MAX_LISTS]
-        if not self._path.parent.is_dir():
-            return
-        with suppress(OSError):
-            replace_file(self._path, json.dumps({"lists": dict(newest)}).encode(), flush=False)
+        lists = {**_lists(self._path, file_stamp(self._path)), _digest(key): cached}
+        newest = sorted(lists, key=lambda digest: lists[digest].fetched_at, reverse=True)[:MAX_LISTS]
+        kept = {digest: asdict(lists[digest]) for digest in newest}
+        if self._path.parent.is_dir():
+            with suppress(OSError):
+                replace_file(self._path, json.dumps({"lists": kept}).encode(), flush=False)
 
 
-def _lists(path: Path) -> dict[str, Any]:
-    lists = _read_json(path).get("lists")
-    return dict(lists) if isinstance(lists, dict) else {}
+class _ModelsFile(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+    lists: dict[str, CachedModels]
 
 
 @lru_cache(maxsize=16)
-def _filed(path: Path, _stamp: object, digest: str) -> CachedModels | None:
-    return _cached(_lists(path).get(digest))
+def _lists(path: Path, _stamp: object) -> Mapping[str, CachedModels]:
+    try:
+        return _ModelsFile.model_validate(_read_json(path)).lists
+    except ValidationError:
+        return {}
 
 
 def read_cli_cache(codex_home: Path) -> CachedModels | None:
@@ -364,38 +346,12 @@ def _cli_list(path: Path, _stamp: object) -> CachedModels | None:
     return CachedModels(models, fetched_at) if models else None
 
 
-def _cached(entry: Any) -> CachedModels | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("models"), list):
-        return None
-    known = {item.name for item in fields(Model)}
-    try:
-        models = tuple(_model(table, known) for table in entry["models"])
-    except (TypeError, AttributeError, ValidationError):
-        return None
-    return CachedModels(models, _fetched_at(entry)) if models else None
-
-
-def _model(table: Mapping[str, Any], known: set[str]) -> Model:
-    values = {name: value for name, value in table.items() if name in known}
-    values.setdefault("is_assumed", not values.get("efforts"))  # a file of before there was such a key
-    return _stored_model().validate_python({**values, "efforts": tuple(values.get("efforts", ()))})
-
-
-@cache
-def _stored_model() -> TypeAdapter[Model]:
-    return TypeAdapter(Model)
-
-
-def _fetched_at(entry: Any) -> float:
-    return (parse_number(entry.get("fetched_at")) if isinstance(entry, dict) else None) or 0.0
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         body = loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return body if isinstance(body, dict) else {}
+    return parse_object(body)
 
 
 def _modified(path: Path) -> float:
@@ -408,8 +364,6 @@ def _modified(path: Path) -> float:
 def _digest(key: tuple[str, str]) -> str:
     return hashlib.sha256("\n".join(key).encode()).hexdigest()
 
-
-__all__ = ["Model", "ModelCatalog", "nearest"]
 
 TIME_TO_LIVE_S = 300.0
 # The public API also has models that do not reason: they are sent what is asked for, and nothing else.
@@ -541,8 +495,13 @@ class ModelCatalog:
             listed = await self.models(refresh=True)
         except CodexError:
             return error
-        others = [model for model in listed if model.slug != slug]
-        return self._unavailable(error, slug, others)
+        near = nearest(slug, [model for model in listed if model.slug != slug])
+        hint = f"Did you mean one of these: {', '.join(near)}?" if near else None
+        told = ModelUnavailable(
+            str(error), status=error.status, code=error.code, request_id=error.request_id, hint=hint
+        )
+        told.available = near
+        return told
 
     async def _fetch(self) -> tuple[Model, ...]:
         body = await get_json(
@@ -562,11 +521,8 @@ class ModelCatalog:
     def _remembered(self) -> CachedModels | None:
         if self._fixed:
             return None
-        own = self._cache.read(self._key)
         theirs = read_cli_cache(self._home) if self._backend.is_chatgpt else None
-        if own is None or theirs is None:
-            return own or theirs
-        return max(own, theirs, key=lambda cached: cached.fetched_at)
+        return _newest(self._cache.read(self._key), theirs)
 
     def _last_resort(self) -> tuple[Model, ...]:
         return self._fixed or (bundled_models() if self._backend.is_built_in else ())
@@ -580,15 +536,6 @@ class ModelCatalog:
                 hint="Choose a model with -m, or set model in config.toml.",
             )
         return shown[0]
-
-    def _unavailable(self, error: ModelUnavailable, slug: str, listed: Iterable[Model]) -> ModelUnavailable:
-        near = nearest(slug, listed)
-        hint = f"Did you mean one of these: {', '.join(near)}?" if near else None
-        told = ModelUnavailable(
-            str(error), status=error.status, code=error.code, request_id=error.request_id, hint=hint
-        )
-        told.available = near
-        return told
 
     @property
     def _key(self) -> tuple[str, str]:

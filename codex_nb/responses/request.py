@@ -17,7 +17,6 @@ import re
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NewType
 
 from codex_nb.config.settings import API_BASE_URL
@@ -49,8 +48,8 @@ class Backend:
     provider_id: str = "openai"
     name: str = "OpenAI"
     is_chatgpt: bool = False
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     can_compress: bool = False
     lists_models: bool = False
     is_codex: bool = False
@@ -153,7 +152,6 @@ class ResponsesRequest:
     model: str
     input: tuple[Outbound, ...]
     tools: tuple[dict[str, Any], ...] = ()
-    tool_choice: str = "auto"
     parallel_tool_calls: bool = True
     effort: str | None = None
     summary: str | None = None
@@ -180,37 +178,40 @@ def request_body(request: ResponsesRequest, backend: Backend, *, stream: bool = 
 
 def request_fields(request: ResponsesRequest, backend: Backend, *, stream: bool = True) -> dict[str, Any]:
     """Return the fields of the body."""
-    lite = request.is_lite
+    lite, tools = request.is_lite, list(request.tools)
     body: dict[str, Any] = {
         "model": request.model,
         "stream": stream,
         "input": [*request.input, *request.received],
     }
-    if lite and request.tools:
-        body["input"].insert(0, _additional_tools(request.tools))
-    if request.tools and not lite:
-        body["tools"] = list(request.tools)
-    if request.tools:
-        body["tool_choice"] = request.tool_choice
+    if tools and lite:
+        body["input"].insert(0, _additional_tools(tools))
+    elif tools:
+        body["tools"] = tools
+    if tools:
+        body["tool_choice"] = "auto"
         body["parallel_tool_calls"] = request.parallel_tool_calls and not lite
-    reasoning = _reasoning(request, lite=lite)
+    context = "all_turns" if lite else None
+    reasoning = _given(effort=request.effort, summary=request.summary, context=context)
     is_reasoning = bool(reasoning) or request.is_reasoning
     if is_reasoning:
         body["reasoning"] = reasoning
     body["store"] = False
     if is_reasoning:
         body["include"] = [ENCRYPTED_REASONING]
-    if request.service_tier is not None:
-        body["service_tier"] = request.service_tier
-    if request.prompt_cache_key is not None:
-        body["prompt_cache_key"] = request.prompt_cache_key
-    text = _text(request)
-    if text:
+    body |= _given(service_tier=request.service_tier, prompt_cache_key=request.prompt_cache_key)
+    if text := _given(verbosity=request.verbosity, format=request.text_format):
         body["text"] = text
-    metadata = _metadata(request)
+    thread_id = request.thread_id
+    metadata = _given(thread_id=thread_id, session_id=thread_id, turn_id=request.turn_id)
     if metadata and backend.is_codex:
         body["client_metadata"] = metadata
     return body
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """Return the fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, str]:
@@ -236,37 +237,16 @@ def dump_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _additional_tools(tools: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+def _additional_tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the tools as an input item, as lite models take them; its id follows from the tools and so is stable."""
     digest = hashlib.sha256(dump_json(tools)).hexdigest()[:32]
-    namespace = {"type": "namespace", "name": "functions", "description": "", "tools": list(tools)}
+    namespace = {"type": "namespace", "name": "functions", "description": "", "tools": tools}
     return {"type": "additional_tools", "id": f"at_{digest}", "role": "developer", "tools": [namespace]}
-
-
-def _reasoning(request: ResponsesRequest, *, lite: bool) -> dict[str, str]:
-    reasoning = {
-        "effort": request.effort,
-        "summary": request.summary,
-        "context": "all_turns" if lite else None,
-    }
-    return {key: value for key, value in reasoning.items() if value is not None}
-
-
-def _text(request: ResponsesRequest) -> dict[str, Any]:
-    text = {"verbosity": request.verbosity, "format": request.text_format}
-    return {key: value for key, value in text.items() if value is not None}
-
-
-def _metadata(request: ResponsesRequest) -> dict[str, str]:
-    ids = {"thread_id": request.thread_id, "session_id": request.thread_id, "turn_id": request.turn_id}
-    return {key: value for key, value in ids.items() if value is not None}
 
 
 FIRST_WAIT_S = 1.0
 LONGEST_BACKOFF_S = 60.0
-LONGEST_WINDOW_S = (
-    60.0  # limits are told by the second or by the minute: a longer wait says nothing of the pace
-)
+LONGEST_WINDOW_S = 60.0  # limits are told by the second or the minute: a longer wait says nothing of the pace
 FIRST_RATE = 5.0  # requests a second, as long as nothing is known
 FIRST_GROWTH = 4 / 3  # with each reply; so a batch of any size loses less than a second
 MOST_GROWTHS = 40
@@ -275,8 +255,6 @@ MOST_GROWTHS = 40
 DECREASE = 0.15
 FASTEST_RECOVERY, SLOWEST_RECOVERY = 20, 60
 SMOOTHING = 0.1
-_DURATION = re.compile(r"(?<!\d)(\d++(?:\.\d++)?)(ms|[smhd])")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Throttle:
@@ -302,12 +280,12 @@ class Throttle:
         self._limited_at = self._resume_at = -math.inf
         self._sent_at = -math.inf
         self._limits_in_a_row = 0
-        self._begun_at: float | None = None  # the first request, or the end of the last wait
+        self._begun_at = math.inf  # the first request, or the end of the last wait
         self._accepted = 0  # since then
         self._recovery = FASTEST_RECOVERY
         self._sustained: float | None = None  # requests a second
-        self._requests, self._tokens = Quota("requests"), Quota("tokens")
-        self._tokens_each = 0.0
+        self._requests, self._tokens = Quota("requests", cost=1.0), Quota("tokens")
+        self._quotas = (self._requests, self._tokens)
         self._queue = asyncio.Lock()
         self._changed = asyncio.Event()
         self._clock = clock
@@ -318,7 +296,7 @@ class Throttle:
     def waiting_s(self) -> float:
         """How long the service still takes no request."""
         now = self._clock()
-        exhausted = max(quota.exhausted_until(now) for quota in (self._requests, self._tokens))
+        exhausted = max(quota.exhausted_until(now) for quota in self._quotas)
         return max(0.0, self._resume_at - now, exhausted - now)
 
     @asynccontextmanager
@@ -328,29 +306,20 @@ class Throttle:
             while (left := self._next_in()) > 0 or self._sending >= self._allowed:
                 await (self._sleep(left) if left > 0 else self._changed.wait())
             self._sending += 1
-            self._spend()
-        slot = Slot(self, self._sent_at)
+            now = self._sent_at = self._clock()
+            self._begun_at = min(self._begun_at, now)
+            for quota in self._quotas:
+                quota.spend(now)
+        slot = Slot(self._sent_at)
         try:
             yield slot
         finally:
-            slot.release()
+            self._release(slot, accepted=False)
 
     def _next_in(self) -> float:
         now = self._clock()
-        next_at = max(
-            self._sent_at + 1.0 / self._learned_rate(),
-            self._requests.next_at(1.0, self._sent_at, now),
-            self._tokens.next_at(self._tokens_each, self._sent_at, now),
-        )
-        return max(self.waiting_s, next_at - now)
-
-    def _spend(self) -> None:
-        """Take a request from the budget."""
-        now = self._sent_at = self._clock()
-        if self._begun_at is None:
-            self._begun_at = now
-        self._requests.spend(1.0, now)
-        self._tokens.spend(self._tokens_each, now)
+        next_at = max(quota.next_at(self._sent_at, now) for quota in self._quotas)
+        return max(self.waiting_s, next_at - now, self._sent_at + 1.0 / self._learned_rate() - now)
 
     def _learned_rate(self) -> float:
         if self._sustained is not None:
@@ -360,22 +329,27 @@ class Throttle:
             return math.inf
         return FIRST_RATE * FIRST_GROWTH ** min(self._accepted, MOST_GROWTHS)
 
-    def note_headers(self, headers: Mapping[str, str]) -> None:
-        """Take in what a reply says is left of the limits; requests on their way are not counted in it yet."""
+    def begin_reply(self, slot: Slot, headers: Mapping[str, str], *, accepted: bool) -> None:
+        """Take in the head of a reply; the place of a request that is ``accepted`` goes to another one."""
         now = self._clock()
-        on_their_way = max(0, self._sending - 1)
-        self._requests.update(headers, on_their_way, now)
-        self._tokens.update(headers, on_their_way * self._tokens_each, now)
+        on_their_way = max(0, self._sending - 1)  # which this reply does not count yet
+        for quota in self._quotas:
+            quota.update(headers, on_their_way, now)
+        if accepted:
+            self._release(slot, accepted=True)
 
     def note_tokens(self, tokens: int) -> None:
         """Take in what a question has used."""
-        known = self._tokens_each
-        self._tokens_each = known + SMOOTHING * (tokens - known) if known else float(tokens)
+        known = self._tokens.cost
+        self._tokens.cost = known + SMOOTHING * (tokens - known) if known else float(tokens)
 
-    def released(self, sent_at: float, *, accepted: bool) -> None:
+    def _release(self, slot: Slot, *, accepted: bool) -> None:
         """Note that a request waits for its reply no more, and whether that is because the server answers it."""
+        if not slot.is_waiting:
+            return
+        slot.is_waiting, slot.was_accepted = False, accepted
         self._sending -= 1
-        if accepted and sent_at > self._limited_at:
+        if accepted and slot.sent_at > self._limited_at:
             self._limits_in_a_row = 0
             self._accepted += 1
             self.accepted += 1
@@ -410,42 +384,31 @@ class Throttle:
 
     def _slow_down(self, now: float, wait: float, *, is_told: bool) -> None:
         """Set the pace to the requests a second that the service has shown to sustain, up to the end of the wait."""
-        begun = now if self._begun_at is None else min(now, self._begun_at)
         if self._accepted:
-            self._sustained = self._accepted / (now - begun + wait)
+            self._sustained = self._accepted / (max(0.0, now - self._begun_at) + wait)
         elif self._sustained is not None and not is_told:
             self._sustained /= 2.0
         self._recovery = min(SLOWEST_RECOVERY, max(FASTEST_RECOVERY, self._accepted))
 
 
+@dataclass
 class Slot:
-    """The place of one request that waits for its reply."""
+    """The place of one request that waits for its reply to begin."""
 
-    def __init__(self, throttle: Throttle, sent_at: float) -> None:
-        self.sent_at = sent_at
-        self.was_accepted = False
-        self._throttle: Throttle | None = throttle
-
-    def begin_reply(self, headers: Mapping[str, str], *, accepted: bool) -> None:
-        """Take in the head of the reply; one that is ``accepted`` returns the place to another request."""
-        if self._throttle is not None:
-            self._throttle.note_headers(headers)
-        if accepted:
-            self.release(accepted=True)
-
-    def release(self, *, accepted: bool = False) -> None:
-        """Return the place to another request; ``accepted``: the reply has begun. A second call does nothing."""
-        throttle, self._throttle = self._throttle, None
-        if throttle is not None:
-            self.was_accepted = accepted
-            throttle.released(self.sent_at, accepted=accepted)
+    sent_at: float
+    is_waiting: bool = True
+    was_accepted: bool = False
 
 
 @dataclass
 class Quota:
-    """What is left of one limit of the service until it is full again; unknown until a reply tells it."""
+    """What is left of one limit of the service until it is full again; unknown until a reply tells it.
+
+    ``cost`` is what a request takes of it, 0 while that is unknown.
+    """
 
     kind: str
+    cost: float = 0.0
     limit: float | None = None
     left: float = math.inf
     resets_at: float = -math.inf
@@ -456,15 +419,15 @@ class Quota:
         """Whether a reply has told anything."""
         return self.left < math.inf
 
-    def update(self, headers: Mapping[str, str], on_their_way: float, now: float) -> None:
+    def update(self, headers: Mapping[str, str], on_their_way: int, now: float) -> None:
         """Read a reply's headers; those that are missing or make no sense change nothing."""
         left = parse_number(headers.get(f"x-ratelimit-remaining-{self.kind}"))
-        reset_s = parse_duration(headers.get(f"x-ratelimit-reset-{self.kind}"))
+        reset_s = _parse_duration(headers.get(f"x-ratelimit-reset-{self.kind}", ""))
         if left is None or reset_s is None:
             return
         limit = parse_number(headers.get(f"x-ratelimit-limit-{self.kind}"))
         self.limit = limit if limit is not None and limit > 0 else self.limit
-        self.left = left - on_their_way
+        self.left = left - on_their_way * self.cost
         self.resets_at = now + reset_s
         self.period_s = max(self.period_s, reset_s)
 
@@ -472,26 +435,42 @@ class Quota:
         """Return when there is something left again; a moment that has passed when there is."""
         return self.resets_at if self.left < 1.0 and self.resets_at > now else -math.inf
 
-    def next_at(self, cost: float, sent_at: float, now: float) -> float:
+    def next_at(self, sent_at: float, now: float) -> float:
         """Return when the next request may follow that of ``sent_at``, so that what is left lasts until the reset."""
-        if not (self.is_known and cost) or self.resets_at <= now:
+        if not (self.is_known and self.cost) or self.resets_at <= now:
             return -math.inf
-        return sent_at + (self.resets_at - sent_at) * cost / max(self.left, cost)
+        return sent_at + (self.resets_at - sent_at) * self.cost / max(self.left, self.cost)
 
-    def spend(self, cost: float, now: float) -> None:
+    def spend(self, now: float) -> None:
         """Take the cost of a request; what the next reply tells replaces this account of it."""
         if self.is_known and self.resets_at <= now:
             self.left = max(self.limit or 1.0, 1.0)
             self.resets_at = now + self.period_s
-        self.left -= cost
+        self.left -= self.cost
 
 
-def parse_duration(value: str | None) -> float | None:
+_AMOUNT = re.compile(
+    r"(?i)(\d++(?:\.\d++)?)\s*+(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])"
+    r"[\s,]*+(?:and\s+)?"
+)
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def add_amounts(text: str, place: int = 0) -> tuple[float | None, int]:
+    """Read "1.5s", "350ms", "7m12s" or "1 hour and 5 minutes" at a place; return the seconds and where they end."""
+    seconds = None
+    while (amount := _AMOUNT.match(text, place)) is not None:
+        unit = amount[2].lower()
+        is_milli = unit.startswith(("ms", "milli"))
+        value = float(amount[1]) / 1000 if is_milli else float(amount[1]) * _UNITS_S[unit[0]]
+        place, seconds = amount.end(), (seconds or 0.0) + value
+    return seconds, place
+
+
+def _parse_duration(value: str) -> float | None:
     """Read a duration as the API writes it, ``6m0s`` or ``20ms``, or plain seconds; None for anything else."""
-    if value is None:
-        return None
-    parts = _DURATION.findall(value)
-    if parts and _DURATION.sub("", value).strip() == "":
-        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    seconds, end = add_amounts(value.strip())
+    if seconds is not None and end == len(value.strip()):
+        return seconds
     seconds = parse_number(value)
-    return seconds if seconds is not None and 0 <= seconds < _SECONDS["d"] else None
+    return seconds if seconds is not None and 0 <= seconds < _UNITS_S["d"] else None

@@ -13,20 +13,19 @@ import logging
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
 from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, httpx, is_secure, tls_context
-from codex_nb.parse import fits, loads, parse_integer
+from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_text
 from codex_nb.responses.events import TERMINAL_TYPES
 from codex_nb.responses.request import LITE_HEADER, TURN_STATE_HEADER, dump_json, request_fields
 from codex_nb.responses.stream import MAX_EVENT_BYTES, ResponseBudget
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
@@ -60,45 +59,25 @@ _HTTP_ONLY = {"accept", "accept-encoding", "connection", "content-type", "host",
 _silent = logging.Logger("websockets", logging.CRITICAL + 1)  # noqa: LOG001  that is the reason
 
 
-@dataclass(frozen=True)
-class Chain:
-    """What the server keeps of the last response of a connection, as fingerprints.
+class Asked(NamedTuple):
+    """A request as fingerprints: of its fields but the input and the ``client_metadata``, and of each input item."""
 
-    ``fields`` are those of its request but the input; ``items`` are its input and its output.
-    """
-
-    response_id: str
     fields: bytes
     items: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class Whole:
-    """The whole input is sent."""
+class Chain:
+    """What the server keeps of the last response of a connection: ``asked`` has the input and the output items."""
 
-    items: tuple[JsonObject, ...]
+    response_id: str
+    asked: Asked
 
-
-@dataclass(frozen=True)
-class Incremental:
-    """Only the items are sent that follow a response which the server keeps."""
-
-    previous_response_id: str
-    items: tuple[JsonObject, ...]
-
-
-def plan(request: Mapping[str, Any], chain: Chain | None) -> Whole | Incremental:
-    """Decide what of a request's input is sent: what is new if nothing else has changed, everything where in doubt.
-
-    ``request`` is the body of an HTTP request. Its ``client_metadata`` may differ from the last one's.
-    """
-    items = tuple(request["input"])
-    if chain is None or len(items) <= len(chain.items):
-        return Whole(items)
-    known, new = items[: len(chain.items)], items[len(chain.items) :]
-    if fields_fingerprint(request) != chain.fields or tuple(map(fingerprint, known)) != chain.items:
-        return Whole(items)
-    return Incremental(chain.response_id, new)
+    def precedes(self, asked: Asked) -> bool:
+        """Whether a request only adds to what the server keeps."""
+        fields, items = self.asked
+        is_longer = len(items) < len(asked.items)
+        return is_longer and fields == asked.fields and items == asked.items[: len(items)]
 
 
 def fingerprint(value: Any) -> bytes:
@@ -106,27 +85,20 @@ def fingerprint(value: Any) -> bytes:
     return hashlib.sha256(dump_json(value)).digest()
 
 
-def fields_fingerprint(request: Mapping[str, Any]) -> bytes:
-    """Return the fingerprint of all fields that belong to what the server keeps."""
+def asked_of(request: Mapping[str, Any]) -> Asked:
+    """Return the fingerprints of a request, the body of one over HTTP."""
     kept = {key: value for key, value in request.items() if key not in {"input", "client_metadata"}}
-    return fingerprint(kept)
+    return Asked(fingerprint(kept), tuple(map(fingerprint, request["input"])))
 
 
-def asked_of(
-    request: Mapping[str, Any], planned: Whole | Incremental, chain: Chain | None
-) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return the fingerprints of a request's fields and of its input; the chain has those of what is not sent again."""
-    if isinstance(planned, Incremental) and chain is not None:
-        return chain.fields, (*chain.items, *map(fingerprint, planned.items))
-    return fields_fingerprint(request), tuple(map(fingerprint, request["input"]))
-
-
-def frame_of(request: Mapping[str, Any], planned: Whole | Incremental) -> JsonObject:
-    """Return the frame that asks for a response."""
+def frame_of(request: Mapping[str, Any], asked: Asked, chain: Chain | None) -> JsonObject:
+    """Return the frame that asks for a response: with what is new if nothing else has changed, whole where in doubt."""
     frame: JsonObject = {"type": "response.create"}
-    if isinstance(planned, Incremental):
-        frame["previous_response_id"] = planned.previous_response_id
-    return {**frame, **request, "input": planned.items}
+    items = request["input"]
+    if chain is not None and chain.precedes(asked):
+        frame["previous_response_id"] = chain.response_id
+        items = items[len(chain.asked.items) :]
+    return {**frame, **request, "input": items}
 
 
 class ConnectionLost(Exception):
@@ -139,19 +111,18 @@ class Connector:
     def __init__(self, environ: Mapping[str, str], ca_certificate: Path | None) -> None:
         self._proxies = Proxies.of(environ)
         self._ca_certificate = ca_certificate
-        self._tls: ssl.SSLContext | None = None
 
     async def connect(self, handshake: httpx.Request) -> Connection:
         """Open a connection with the request's headers; raises what the library raises, and follows no redirect."""
         url = handshake.url
         options: dict[str, Any] = {}
         if url.scheme == "https":
-            options["ssl"] = self._tls = self._tls or tls_context(self._ca_certificate)
+            options["ssl"] = tls_context(self._ca_certificate)
         _, proxy = self._proxies.find(url) or ("", None)
         if proxy is not None and "://" not in proxy:
             proxy = f"http://{proxy}"
         if proxy is not None and proxy.startswith("https://"):
-            options["proxy_ssl"] = self._tls or tls_context(self._ca_certificate)
+            options["proxy_ssl"] = tls_context(self._ca_certificate)
         connection = await _Connect(
             str(url.copy_with(scheme="wss" if url.scheme == "https" else "ws")),
             additional_headers=list(_handshake_headers(handshake).items()),
@@ -224,7 +195,7 @@ class _Conversation:
         self._head = b""
         self._opened_at = 0.0
         self._is_new = False
-        self._asked: tuple[bytes, tuple[bytes, ...]] = (b"", ())
+        self._asked = Asked(b"", ())
 
     def is_usable(self, head: bytes, oldest_s: float) -> bool:
         """Whether the connection is open, young enough, in a known state, and was opened with these headers."""
@@ -259,16 +230,14 @@ class _Conversation:
         connection = self._connection
         if connection is None or connection.response is None:
             raise ConnectionLost
-        chain = self.chain
-        planned = plan(body, chain)
-        data = dump_json(frame_of(body, planned))
+        self._asked = asked_of(body)
+        data = dump_json(frame_of(body, self._asked, self.chain))
         most = parse_integer(connection.response.headers.get(MAX_MESSAGE_HEADER))
         if most is not None and len(data) > most:
             return None
         self.chain = None
         try:
             await connection.send_text(data)
-            self._asked = asked_of(body, planned, chain)  # while the server answers
             first = await self._first_frames()
         except ConnectionClosed as error:
             _raise_if_refused(error)
@@ -283,9 +252,10 @@ class _Conversation:
         while len(frames) < MOST_QUIET:
             frames.append(frame := await self.receive())
             event = _event_in(frame)
-            if event.get("type") == "error":
+            kind = parse_text(event.get("type"))
+            if kind == "error":
                 self._look_at_error(event)
-            if event.get("type") not in _QUIET:
+            if kind not in _QUIET:
                 break
         return frames
 
@@ -295,7 +265,7 @@ class _Conversation:
         if event.get("status") == httpx.codes.UNAUTHORIZED:
             self.rejected = self._head, dump_json({"error": error})
             raise ConnectionLost
-        if isinstance(error, dict) and error.get("code") in FORGOTTEN:
+        if str(parse_object(error).get("code")) in FORGOTTEN:
             raise ConnectionLost
 
     async def receive(self) -> bytes:
@@ -318,8 +288,8 @@ class _Conversation:
         if response.status != "completed" or not response.response_id or self._connection is None:
             return
         fields, items = self._asked
-        output = tuple(map(fingerprint, response.items[carried:]))
-        self.chain = Chain(response.response_id, fields, (*items, *output))
+        output = map(fingerprint, response.items[carried:])
+        self.chain = Chain(response.response_id, Asked(fields, (*items, *output)))
 
 
 def _raise_if_refused(error: ConnectionClosed) -> None:
@@ -330,10 +300,9 @@ def _raise_if_refused(error: ConnectionClosed) -> None:
 
 def _event_in(frame: bytes) -> JsonObject:
     try:
-        event = loads(frame) if fits(frame, ResponseBudget.memory) else None
+        return parse_object(loads(frame) if fits(frame, ResponseBudget.memory) else None)
     except ValueError:
-        event = None
-    return event if isinstance(event, dict) else {}
+        return {}
 
 
 class _Frames(httpx.AsyncByteStream):
@@ -358,7 +327,7 @@ class _Frames(httpx.AsyncByteStream):
 
     def _event(self, frame: bytes) -> bytes:
         if any(end in frame for end in _ENDS):
-            kind = _event_in(frame).get("type")
+            kind = parse_text(_event_in(frame).get("type"))
             self._is_over = self._is_over or kind in TERMINAL_TYPES
             self._is_complete = self._is_complete or kind == "response.completed"
         return b"data: " + b"\ndata: ".join(frame.splitlines()) + b"\n\n"
@@ -419,8 +388,7 @@ class WebSocketTransport:
             if not is_refused:
                 response = await self._ask(request, handshake, conversation)
         finally:
-            if response is None:
-                conversation.is_busy = False
+            conversation.is_busy = response is not None and response.is_success  # until that has been read
         return response
 
     def _is_offered(self, handshake: httpx.Request) -> bool:

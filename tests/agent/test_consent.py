@@ -421,7 +421,7 @@ async def test_an_mcp_call_that_its_request_does_not_name_is_the_one_that_is_ope
         _meta={"codex_approval_kind": "mcp_tool_call"},
         message="?",
     )
-    asking = Asking(Decision(DecisionKind.APPROVE))
+    asking = Asking(APPROVE)
     async with stage.opened([started("mcpToolCall", **call), *others, request, *said("Done.")]) as profile:
         await stage.ask(profile, approver=asking)
     asked = [(each.summary, each.code) for each in asking.asked]
@@ -432,3 +432,25 @@ async def test_an_mcp_call_that_its_request_does_not_name_is_the_one_that_is_ope
     assert summary == "Calls the tool wipe of the MCP server shop."
     assert '"orders"' in code
     assert stage.answers[0]["result"]["action"] == "accept"
+
+
+RUNS = {"command": "rm -r x", "cwd": "/", "status": "completed", "exitCode": 0}
+COMMAND = "item/commandExecution/requestApproval"
+
+
+@pytest.mark.parametrize(
+    "plays",
+    [
+        [*QUESTIONS["form"][0], completed("commandExecution", "", **RUNS)],
+        [*QUESTIONS["question"][0], completed("commandExecution", "item-1", **RUNS)],
+        [ask(COMMAND, command="make", cwd="/"), completed("commandExecution", "", **RUNS)],
+    ],
+    ids=["a form", "a question of the same item", "a command without an id"],
+)
+async def test_a_yes_to_something_else_allows_no_command(stage: Stage, plays: list[Step]) -> None:
+    asking = Asking(APPROVE)
+    async with stage.opened([*plays, ask("currentTime/read")]) as profile:
+        _, last = await stage.ask(profile, approver=asking)
+    assert len(asking.asked) == 1
+    assert last.answer.status == "failed"
+    assert "without asking" in (last.error or "")

@@ -27,7 +27,6 @@ class Vector:
     name: str
     data: bytes
     events: list[dict[str, str]]
-    retry: int | None
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ def vectors() -> list[Vector]:
         return []
     table = json.loads((CORPUS / "sse_vectors.json").read_text())
     return [
-        Vector(case["name"], base64.b64decode(case["bytes_b64"]), case["events"], case["retry"])
-        for case in table["vectors"]
+        Vector(case["name"], base64.b64decode(case["bytes_b64"]), case["events"]) for case in table["vectors"]
     ]
 
 

@@ -20,7 +20,7 @@ from codex_nb.errors import (
     StreamInterrupted,
 )
 from codex_nb.http import Route, httpx, open_http
-from codex_nb.responses.client import ResponsesClient, RetryPolicy
+from codex_nb.responses.client import Attempts, ResponsesClient, RetryPolicy
 from codex_nb.responses.events import (
     LimitsSeen,
     OutputItemDone,
@@ -380,8 +380,12 @@ BUDGET = {"limit": "60", "remaining": "0", "reset": "6m0s"}
 
 
 async def test_waits_are_blurred_so_that_clients_do_not_march_in_step() -> None:
-    policy = RetryPolicy()
-    waits = [policy.delay(3, None, chance) for chance in (0.0, 0.5, 1.0)]
+    waits = []
+    for chance in (0.0, 0.5, 1.0):
+        attempts = Attempts(RetryPolicy())
+        for _ in range(3):
+            wait = attempts.wait_after(StreamInterrupted("It broke."), events_seen=0, chance=chance)
+        waits.append(wait)
     assert waits == pytest.approx([0.72, 0.8, 0.88])
 
 

@@ -57,7 +57,6 @@ HIDDEN = {"slug": "gpt-review", "visibility": "hide", "priority": 0}
 SOL_MODEL = Model(
     slug="gpt-6.1-sol",
     display_name="GPT-6.1 Sol",
-    description="The usual one.",
     efforts=("low", "high"),
     default_effort="low",
     is_lite=True,

@@ -11,16 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_nb.responses.request import dump_json
-from codex_nb.responses.websocket import (
-    Chain,
-    Incremental,
-    Whole,
-    asked_of,
-    fields_fingerprint,
-    fingerprint,
-    frame_of,
-    plan,
-)
+from codex_nb.responses.websocket import Asked, Chain, asked_of, fingerprint, frame_of
 
 Told = dict[str, Any]
 
@@ -114,14 +105,12 @@ def test_what_is_sent_with_what_is_kept_is_the_whole_request(steps: list[Any]) -
     for fields, how, new, output, place, item in steps:
         history = [*changed(history, how, place, item), *new]
         request = {**fields, "input": history}
-        planned = plan(request, chain)
-        understood = server.understands(frame_of(request, planned))
+        asked = asked_of(request)
+        understood = server.understands(frame_of(request, asked, chain))
         assert same(understood["input"], history)
         assert {**understood, "input": []} == {**fields, "input": []}
         name = server.answer(json.loads(dump_json(request)), output)
-        asked = fields_fingerprint(request), tuple(map(fingerprint, history))
-        assert asked_of(request, planned, chain) == asked
-        chain = Chain(name, asked[0], (*asked[1], *map(fingerprint, output)))
+        chain = Chain(name, Asked(asked.fields, (*asked.items, *map(fingerprint, output))))
         history = [*history, *output]
 
 
@@ -131,17 +120,23 @@ def test_what_is_sent_with_what_is_kept_is_the_whole_request(steps: list[Any]) -
 def test_nothing_that_the_server_keeps_is_sent_again(
     fields: Told, asked: list[Told], output: list[Told], new: list[Told]
 ) -> None:
+    kept = {**fields, "input": [*asked, *output]}
+    chain = Chain("resp_1", asked_of(kept))
     request = {**fields, "input": [*asked, *output, *new]}
-    kept = tuple(map(fingerprint, (*asked, *output)))
-    chain = Chain("resp_1", fields_fingerprint(request), kept)
-    assert plan(request, chain) == Incremental("resp_1", tuple(new))
-    assert plan(request, None) == Whole((*asked, *output, *new))
-    assert plan({**fields, "input": [*asked, *output]}, chain) == Whole((*asked, *output))
+    assert sent(request, chain) == ("resp_1", new)
+    assert sent(request, None) == (None, request["input"])
+    assert sent(kept, chain) == (None, kept["input"])
+
+
+def sent(request: Told, chain: Chain | None) -> tuple[str | None, list[Told]]:
+    """Give the response that a request continues, and the items that are sent."""
+    frame = frame_of(request, asked_of(request), chain)
+    return frame.get("previous_response_id"), frame["input"]
 
 
 @pytest.mark.parametrize("field", ["instructions", "previous", "text"])
 def test_any_other_field_makes_it_whole(field: str) -> None:
     request = {"model": "a", "input": [{"type": "message"}]}
-    chain = Chain("resp_1", fields_fingerprint(request), ())
-    assert plan(request, chain) == Incremental("resp_1", ({"type": "message"},))
-    assert plan({**request, field: "new"}, chain) == Whole(({"type": "message"},))
+    chain = Chain("resp_1", asked_of({**request, "input": []}))
+    assert sent(request, chain) == ("resp_1", [{"type": "message"}])
+    assert sent({**request, field: "new"}, chain) == (None, [{"type": "message"}])

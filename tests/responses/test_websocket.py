@@ -373,8 +373,7 @@ async def test_a_recorded_stream_gives_the_same_events_in_frames(
     from codex_nb.responses.stream import EventStreamDecoder
 
     decoder = EventStreamDecoder()
-    data = [each.raw for each in decoder.feed(recording.responses[-1])]
-    data += [last.raw] if (last := decoder.unfinished()) else []
+    data = [*decoder.feed(recording.responses[-1]), *decoder.feed(b"\n\n")]
     data = [each for each in data if each != b"[DONE]"]
     lines = tuple(Raw(b"data: " + each.replace(b"\n", b"\ndata: ") + b"\n\n") for each in data)
     found = []
@@ -490,6 +489,17 @@ async def test_a_login_that_is_rejected_for_good_is_said_so_at_once(sim: Simulat
     assert isinstance(outcome.error, SignInRequired)
     assert "invalid" in str(outcome.error) or "parse" in str(outcome.error)
     assert counts(sim) == {WEBSOCKET: 1, FRAME: 0, "POST": 0}
+
+
+async def test_a_thread_whose_login_was_rejected_has_a_connection_after_the_next_login(
+    sim: Simulator,
+) -> None:
+    async with asking(sim) as asked:
+        good, asked.signer.bearers[:] = asked.signer.bearers[0], ["stale"]
+        await asked.outcome(question(user("hi")))
+        asked.signer.bearers[:] = [good]
+        assert "simulator" in await asked.text(question(user("hi")))
+    assert counts(sim) == {WEBSOCKET: 2, FRAME: 1, "POST": 0}
 
 
 async def test_a_login_that_is_rejected_in_a_frame_is_renewed_too(sim: Simulator) -> None:
@@ -667,10 +677,11 @@ async def test_stop_closes_the_connection_and_the_next_question_is_whole(sim: Si
         (b"[1, 2]", "no event"),
         (b'{"no": "type"}', "no event"),
         (b'{"type": 5}', "no event"),
+        (b'{"type": ["response.completed"]}', "no event"),
         (b'{"type": "x", "x": "' + b"x" * 5_000_000 + b'"}', "too large"),
         (b"", "no event"),
     ],
-    ids=["binary", "no JSON", "a list", "no type", "an odd type", "too large", "empty"],
+    ids=["binary", "no JSON", "a list", "no type", "an odd type", "types", "too large", "empty"],
 )
 @pytest.mark.parametrize("when", ["first", "in the answer"])
 async def test_a_frame_that_is_no_event_ends_in_one_line(
