@@ -368,7 +368,7 @@ TERMINAL_TYPES = frozenset(
 def parse_event(raw: bytes) -> ReceivedEvent | None:
     """Parse one event's data; None for what is not an event: ``[DONE]``, text, JSON without a type or too deep."""
     try:
-        event = _KNOWN.validate_json(raw)
+        event = _KNOWN.validator.validate_json(raw)
     except ValidationError:
         return _parse_leniently(raw)
     return event if isinstance(event, Delta) or not needs_care(raw) else _parse_leniently(raw)

@@ -31,7 +31,7 @@ from codex_nb.responses.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 
     from codex_nb.responses.events import ReceivedEvent, ResponseFinished, ServerEvent
     from codex_nb.responses.request import Backend
@@ -81,14 +81,30 @@ class ResponseBudget:
         if isinstance(event, Delta):
             width = 1 if event.delta.isascii() else 4
             self.memory -= width * len(event.delta) + BYTES_OF_A_DELTA
-            if (part := (event.item_id, event.output_index, event.part)) not in self._parts:
-                self._parts.add(part)
-                self.memory -= BYTES_OF_A_PART
             return event
         self.lines -= LINES_OF_AN_EVENT
         if not isinstance(event, UnknownEvent):
             self.memory -= memory_of(raw)
         return event
+
+    def coalesced(self, events: Iterable[ReceivedEvent]) -> list[ReceivedEvent]:
+        """Return parsed events in their order; deltas of one part that follow each other become one delta."""
+        coalesced: list[ReceivedEvent] = []
+        for part, group in groupby(events, key=_part_of):
+            first, *more = group
+            if part not in self._parts and isinstance(first, Delta):
+                self._parts.add(part)
+                self.memory -= BYTES_OF_A_PART
+            if more:
+                text = "".join(event.delta for event in (first, *more) if isinstance(event, Delta))
+                first = first.model_copy(update={"delta": text})
+            coalesced.append(first)
+        return coalesced
+
+
+def _part_of(event: ReceivedEvent) -> Hashable:
+    """Return what deltas of one part share; any other event stands alone."""
+    return (event.item_id, event.output_index, event.part) if isinstance(event, Delta) else id(event)
 
 
 class EventStreamDecoder:
@@ -147,21 +163,6 @@ class EventStreamDecoder:
         self._size += count
         if self._size > self._max_event_bytes:
             raise EventTooLargeError(f"one of its events exceeds {format_size(self._max_event_bytes)}")
-
-
-def coalesce_deltas(events: Sequence[ReceivedEvent]) -> Iterator[ReceivedEvent]:
-    """Yield the events in their order; deltas of one part that follow each other become one delta."""
-    for _, group in groupby(events, key=_delta_key):
-        first, *more = group
-        if more:
-            text = "".join(event.delta for event in (first, *more) if isinstance(event, Delta))
-            first = first.model_copy(update={"delta": text})
-        yield first
-
-
-def _delta_key(event: ReceivedEvent) -> Hashable:
-    """Return what deltas of one part share; any other event stands alone."""
-    return (event.item_id, event.output_index, event.part) if isinstance(event, Delta) else id(event)
 
 
 COALESCE_S = 0.045  # under three frames at 60 Hz, so the delay is not visible
@@ -354,7 +355,7 @@ class ResponseReader:
                     self._sample += chunk[:SAMPLE_BYTES]
                 if sent := self._decoder.feed(chunk):
                     if events := self._parse(sent):
-                        return list(coalesce_deltas(events))
+                        return self._budget.coalesced(events)
                     limit.reschedule(loop.time() + idle_s)
         return []
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.responses.events import parse_event
-from codex_nb.responses.stream import coalesce_deltas
+from codex_nb.responses.stream import ResponseBudget
 from tests.responses.fakes import told
 
 TEXT = "response.output_text.delta"
@@ -42,7 +42,7 @@ def delta(text: str, **more: Any) -> dict[str, Any]:
 
 
 def test_words_of_one_part_become_one_delta() -> None:
-    assert list(coalesce_deltas(parsed(delta("The "), delta("mean "), delta("is")))) == parsed(
+    assert ResponseBudget().coalesced(parsed(delta("The "), delta("mean "), delta("is"))) == parsed(
         delta("The mean is")
     )
 
@@ -57,12 +57,12 @@ def test_a_delta_of_another_part_and_any_other_event_begin_anew() -> None:
         {"type": SUMMARY, "item_id": "two", "delta": "e"},
         {"type": SUMMARY, "item_id": "two", "summary_index": 1, "delta": "f"},
     )
-    assert list(coalesce_deltas(events)) == events
+    assert ResponseBudget().coalesced(events) == events
 
 
 @given(EVENTS)
 def test_nothing_is_lost_and_nothing_changes_its_place(events: list[dict[str, Any]]) -> None:
     before = parsed(*events)
-    after = list(coalesce_deltas(before))
+    after = ResponseBudget().coalesced(before)
     assert told(after) == told(before)
     assert len(after) == len(told(after))
