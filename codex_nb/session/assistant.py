@@ -3,7 +3,7 @@
 Whoever constructs it injects all it works with::
 
     assistant = Assistant(client=…, credentials=…, models=…, threads=ThreadStore(home / "codex_nb" / "threads"),
-                          settings=settings, environ=os.environ)
+                          answers=AnswerCache(home / "codex_nb" / "answers"), settings=settings, environ=os.environ)
     async for event in assistant.turn(TurnRequest("Why?"), ports=ports, approver=approvals): …
     answer = await assistant.answer(TurnRequest("Why?"), ports=ports, approver=DenyAll())
 
@@ -28,8 +28,6 @@ from codex_nb.session.answer_cache import (
     NOT_COMPARED,
     RUNS_AGAIN,
     SAME,
-    AnswerCache,
-    CachedAnswer,
     Replay,
     cache_key,
     cached_events,
@@ -86,7 +84,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.events import RateLimits, Window
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.responses.request import Backend, Throttle
-    from codex_nb.session.answer_cache import CacheKey
+    from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, CacheKey
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.mcp import McpServers
     from codex_nb.session.prompt import TurnInput, TurnRequest
@@ -353,9 +351,9 @@ class Assistant:
         credentials: CredentialManager,
         models: ModelChoice,
         threads: ThreadStore,
+        answers: AnswerCache,
         settings: Settings,
         environ: Mapping[str, str],
-        answers: AnswerCache | None = None,
         agent: Agent | None = None,
         instructions: str = BASE,
     ) -> None:
@@ -367,7 +365,7 @@ class Assistant:
         self._models = models
         self._settings = settings
         self._environ = environ
-        self._answers = answers or AnswerCache(None)
+        self._answers = answers
         self._agent = agent
         self._compactor = Compactor(client.stream)
         self._instructions = instructions

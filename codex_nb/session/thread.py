@@ -69,7 +69,7 @@ class Thread:
     ) -> None:
         self.name = name
         self.model = model
-        self._question = user_message(question) if question else None
+        self.question = question
         self.thread_id = thread_id or new_uuid()
         self.turn_lock = asyncio.Lock()
         self.told: set[str] = set()  # what notices have said of the notebook in this session
@@ -96,11 +96,6 @@ class Thread:
         """Digests of the notebook parts in the committed history."""
         return self._sent_digests
 
-    @property
-    def question(self) -> str:
-        """The beginning of the first question, in one line."""
-        return self._question["content"][-1]["text"] if self._question is not None else ""
-
     def begin(self, items: Sequence[Outbound], sent_digests: Iterable[str] = (), model: str = "") -> Exchange:
         """Open an exchange with its first items: instructions, context, the user's message."""
         return Exchange(self, items, frozenset(sent_digests), model)
@@ -111,11 +106,11 @@ class Thread:
         self._sent_digests = frozenset(sent_digests)
         self._clean_count = 0
         if self._file is not None:
-            self._file.rewrite(self._header, new_uuid(), self._items, self._sent_digests)
+            self._file.rewrite(self._header, self._items, self._sent_digests)
 
     def copy_from(self, other: Thread) -> None:
         """Go on from where another thread is now."""
-        self._question, self.model = other._question, other.model
+        self.question, self.model = other.question, other.model
         self.replace(other.items, other.sent_digests)
 
     @property
@@ -125,9 +120,9 @@ class Thread:
     def redact(self, redact: TurnRedactor) -> None:
         """Remove from the history, and from its file, what has been found secret since it was sent."""
         clean = self._items[: self._clean_count] if redact.redactor is self._redactor else ()
-        items, before = (*clean, *redact.items(self._items[len(clean) :])), self._question
-        self._question = next(iter(redact.items([before] if before is not None else [])), None)
-        if items != self._items or self._question != before:
+        items, before = (*clean, *redact.items(self._items[len(clean) :])), self.question
+        self.question = redact.redactor.without_known(before)
+        if items != self._items or self.question != before:
             self.replace(items, self._sent_digests)
         self._redactor, self._clean_count = redact.redactor, len(items)
 
@@ -135,12 +130,11 @@ class Thread:
         """Add a finished exchange to the history."""
         new = sent_digests - self._sent_digests
         self.model = model or self.model
-        if self._question is None and (question := first_question(items)):
-            self._question = user_message(question)
+        self.question = self.question or first_question(items)
         self._items = (*self._items, *items)
         self._sent_digests |= sent_digests
         if self._file is not None:
-            self._file.append(self._header, new_uuid(), items, new)
+            self._file.append(self._header, items, new)
 
     @property
     def is_saved(self) -> bool:
@@ -225,12 +219,9 @@ MOST_OPEN = 32  # threads in memory that no turn uses and that can be read again
 
 
 class ThreadStore:
-    """The threads of one CODEX_HOME; each is opened once and shared while it is in use.
+    """The threads of one CODEX_HOME; each is opened once and shared while it is in use."""
 
-    ``folder`` None keeps threads in memory only.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: dict[str, Thread] = {}  # the last used one last
 
@@ -248,18 +239,14 @@ class ThreadStore:
 
     def questions(self) -> dict[str, str]:
         """Return the first question of each thread, by its name."""
-        saved = saved_questions(self._folder) if self._folder is not None else ()
-        used = {name: each.question for name, each in self._open.copy().items() if _turn_count(each.items)}
-        return used | dict(saved)
+        return {each.name: each.question for each in self._used()} | dict(saved_questions(self._folder))
 
     def threads(self) -> tuple[ThreadInfo, ...]:
         """Return all threads, the last used one first."""
         infos = {
-            name: ThreadInfo(name, 0.0, turns, 0, self._open[name].question, self._open[name].model)
-            for name, turns in self._used().items()
-        }
-        for info in saved_threads(self._folder) if self._folder is not None else ():
-            infos[info.name] = info
+            each.name: ThreadInfo(each.name, 0.0, _turn_count(each.items), 0, each.question, each.model)
+            for each in self._used()
+        } | {info.name: info for info in saved_threads(self._folder)}
         return tuple(sorted(infos.values(), key=lambda info: info.used_at, reverse=True))
 
     def fork(self, name: str, new_name: str) -> None:
@@ -271,16 +258,14 @@ class ThreadStore:
         for each in [name] if name is not None else list(self._open):
             if (thread := self._open.pop(each, None)) is not None:
                 thread.detach()
-        if self._folder is not None:
-            delete_threads(self._folder, name)
+        delete_threads(self._folder, name)
 
-    def _used(self) -> dict[str, int]:
+    def _used(self) -> list[Thread]:
         # a copy: the engine's thread may open a thread meanwhile
-        turns = {name: _turn_count(thread.items) for name, thread in self._open.copy().items()}
-        return {name: count for name, count in turns.items() if count}
+        return [thread for thread in self._open.copy().values() if _turn_count(thread.items)]
 
     def _read(self, name: str) -> Thread:
-        if self._folder is None or _is_unsaved(name):
+        if _is_unsaved(name):
             return Thread(name)
         file = ThreadFile(self._folder, name)
         saved = file.read()
