@@ -66,10 +66,10 @@ from codex_nb.session.prompt import (
     redacted_places,
     request_redactor,
 )
-from codex_nb.session.structured_output import value_format, value_markdown
+from codex_nb.session.structured_output import SchemaMismatch, value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, switch_account
 from codex_nb.session.thread_file import past_turns
-from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
+from codex_nb.session.turn import STOPPED, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
 from codex_nb.tools.skills import skill_tool
 
@@ -512,13 +512,8 @@ class Assistant:
             return None
         if resolved.value_format is None:
             return cached
-        parse = resolved.value_format.parse
-
-        def read() -> tuple[Any, str]:
-            value = parse(cached.answer.text)
-            return value, value_markdown(value)
-
         try:
+            read = partial(resolved.value_format.read, cached.answer.text)
             parsed, shown = await run.ports.main_thread.call(read)
         except SchemaMismatch:
             return None
@@ -846,8 +841,7 @@ class Assistant:
                 lambda values: redact.learn({*values, *environment_secrets(self._environ).values()}),
             ),
             notices=(*notices, *resolved.notices(turn_input)),
-            parse=wanted.parse if wanted else None,
-            show=value_markdown,
+            value_format=wanted,
             on_limits=self._on_limits,
             sign_in=partial(self._sign_in_again, resolved.credentials, run.sign_in),
             replay=replay,

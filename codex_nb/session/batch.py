@@ -38,7 +38,7 @@ from codex_nb.parse import loads
 from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
 from codex_nb.session.outbound import tokens_of
-from codex_nb.session.turn import SchemaMismatch
+from codex_nb.session.structured_output import SchemaMismatch
 from codex_nb.tools.introspection import library_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from typing_extensions import TypedDict
 
 from codex_nb.errors import CodexError
 from codex_nb.parse import loads
-from codex_nb.session.turn import SchemaMismatch
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
@@ -108,24 +107,6 @@ def _children(schema: Schema) -> Iterator[Schema]:
             yield value
 
 
-def _validator(schema: Schema) -> Any:
-    """Return the schema's validator, which fetches nothing; raises SchemaError for what is no schema."""
-    from jsonschema.exceptions import SchemaError as InvalidSchema
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry
-
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except InvalidSchema as error:
-        raise SchemaError(f"The JSON schema is not valid: {_sentence(error)}") from None
-    return kind(schema, registry=Registry())
-
-
-def _sentence(error: Any) -> str:
-    return f"{error.json_path.replace('$', 'value', 1)}: {error.message[:_MESSAGE_LIMIT]}"
-
-
 _OPENS_FENCE = re.compile(r"```[a-zA-Z]*\s*")
 _MOST_PROBLEMS = 8
 _MESSAGE_LIMIT = 300
@@ -135,6 +116,10 @@ class SchemaError(CodexError):
     """The requested schema cannot be used; nothing was sent."""
 
     default_hint = "Give a pydantic model, a dataclass, a TypedDict or a JSON schema."
+
+
+class SchemaMismatch(Exception):
+    """An answer does not fit the requested schema; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +136,21 @@ class ValueFormat:
     text_format: dict[str, Any]
     parse: Callable[[str], Any]
 
+    def read(self, text: str) -> tuple[Any, str]:
+        """Return the value of an answer's text, and the value as Markdown; raises SchemaMismatch.
+
+        Runs where the user's code runs: the classes are the user's own.
+        """
+        value = self.parse(text)
+        return value, value_markdown(value)
+
 
 _MOST_ROWS = 100
 _LONGEST_VALUE = 16_000
 
 
 def value_markdown(value: Any) -> str:
-    """Return a value as Markdown: a list of records as a table, anything else as Python writes it.
-
-    Runs where the user's code runs: the classes are the user's own.
-    """
+    """Return a value as Markdown: a list of records as a table, anything else as Python writes it."""
     try:
         records = [_record(each) for each in value[:_MOST_ROWS]] if type(value) is list else []
         heads = list(records[0]) if records and records[0] else []
@@ -195,8 +185,20 @@ def _table(heads: list[str], rows: list[list[Any]]) -> str:
 
 def value_format(wanted: Any) -> ValueFormat:
     """Return the format of a type or a JSON schema; raises SchemaError when it cannot be used."""
-    if isinstance(wanted, dict):
-        return _from_json_schema(wanted)
+    schema, validate = _json_schema(wanted) if isinstance(wanted, dict) else _type(wanted)
+    wrapped = resolve_reference(schema, schema).get("type") != "object"
+    strict = strict_schema(_wrapped(schema) if wrapped else _inlined(schema))
+    text_format = {
+        "type": "json_schema",
+        "strict": fits_strict_mode(strict),
+        "schema": strict,
+        "name": "codex_output_schema",
+    }
+    return ValueFormat(schema, text_format, lambda text: validate(_unwrapped(_load(text), wrapped=wrapped)))
+
+
+def _type(wanted: Any) -> tuple[Schema, Callable[[Any], Any]]:
+    """Return the JSON schema of a type, and what turns the JSON value of an answer into its instance."""
     if inspect.isroutine(wanted):
         raise SchemaError(f"{wanted.__name__} is a function, not a schema.")
     try:
@@ -204,24 +206,22 @@ def value_format(wanted: Any) -> ValueFormat:
         schema = adapter.json_schema()
     except Exception as error:
         raise SchemaError(f"{wanted!r:.80} cannot be used as a schema: {error}") from error
-    wrapped = resolve_reference(schema, schema).get("type") != "object"
 
-    def parse(text: str) -> Any:
-        value = _unwrapped(_load(text), wrapped=wrapped)
+    def validate(value: Any) -> Any:
         try:
             # JSON mode: an answer can only ever say "2024-01-01", never a date.
             return adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
-            text = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
-            raise SchemaMismatch(text) from None
+            told = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
+            raise SchemaMismatch(told) from None
         except Exception as error:
             raise SchemaError(
                 f"The schema's own code failed: {type(error).__name__}: {error}",
                 hint="Fix the schema; the answer's text is kept.",
             ) from error
 
-    return ValueFormat(schema, _text_format(schema, wrapped=wrapped), parse)
+    return schema, validate
 
 
 def _readable(wanted: Any) -> Any:
@@ -236,15 +236,23 @@ def _readable(wanted: Any) -> Any:
     return TypedDict(wanted.__name__, fields)  # type: ignore[operator]  # the functional form, its fields not literal
 
 
-def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
-    kind = resolve_reference(schema, schema).get("type")
-    if kind is None and not {"properties", "$ref", "anyOf", "oneOf", "enum", "const"} & set(schema):
-        raise SchemaError("The JSON schema has no type.", hint='Add a "type" to it.')
-    validator = _validator(schema)
-    wrapped = kind != "object"
+def _json_schema(schema: Schema) -> tuple[Schema, Callable[[Any], Any]]:
+    """Return a JSON schema, and what checks the value of an answer against it; neither fetches anything."""
+    from jsonschema.exceptions import SchemaError as InvalidSchema
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
 
-    def parse(text: str) -> Any:
-        value = _unwrapped(_load(text), wrapped=wrapped)
+    has_type = resolve_reference(schema, schema).get("type") is not None
+    if not has_type and not {"properties", "$ref", "anyOf", "oneOf", "enum", "const"} & set(schema):
+        raise SchemaError("The JSON schema has no type.", hint='Add a "type" to it.')
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except InvalidSchema as error:
+        raise SchemaError(f"The JSON schema is not valid: {_sentence(error)}") from None
+    validator = kind(schema, registry=Registry())
+
+    def validate(value: Any) -> Any:
         try:
             errors = list(islice(validator.iter_errors(value), _MOST_PROBLEMS))
         except Exception as error:  # an unresolvable reference
@@ -253,27 +261,21 @@ def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
             raise SchemaMismatch("; ".join(map(_sentence, errors)))
         return value
 
-    return ValueFormat(schema, _text_format(schema, wrapped=wrapped), parse)
+    return schema, validate
 
 
-def _text_format(schema: dict[str, Any], *, wrapped: bool) -> dict[str, Any]:
-    strict = strict_schema(_wrapped(schema) if wrapped else _inlined(schema))
-    return {
-        "type": "json_schema",
-        "strict": fits_strict_mode(strict),
-        "schema": strict,
-        "name": "codex_output_schema",
-    }
+def _sentence(error: Any) -> str:
+    return f"{error.json_path.replace('$', 'value', 1)}: {error.message[:_MESSAGE_LIMIT]}"
 
 
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+def _inlined(schema: Schema) -> Schema:
     # The root itself must be an object, not a reference to one (a recursive model's schema is such a reference).
     if "$ref" not in schema:
         return schema
     return {**resolve_reference(schema, schema), "$defs": schema.get("$defs", {})}
 
 
-def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+def _wrapped(schema: Schema) -> Schema:
     inner = {key: value for key, value in schema.items() if key != "$defs"}
     outer = {"type": "object", "properties": {"value": inner}, "required": ["value"]}
     return outer | ({"$defs": schema["$defs"]} if "$defs" in schema else {})

@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from codex_nb.errors import AuthError, CodexError, MalformedResponse, RefreshFailed, SignInRequired, ToolError
@@ -59,6 +60,7 @@ from codex_nb.session.outbound import (
     search_text,
     user_message,
 )
+from codex_nb.session.structured_output import SchemaMismatch
 from codex_nb.session.thread_file import CHANGED, EDITED, REPAIR
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, ToolResult
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from codex_nb.session.answer_cache import Replay
     from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.outbound import TurnRedactor
+    from codex_nb.session.structured_output import ValueFormat
     from codex_nb.session.thread import Thread
     from codex_nb.tools.approval import ApprovalRequest, ApprovalRules, Approver, Decision
     from codex_nb.tools.base import Ports, Tool, ToolSet
@@ -357,8 +360,6 @@ class ToolCallExecution:
             self._context.rules.remember(tool.effect, tool.key(approved.arguments), decision)
             self._ran = json.dumps(approved.arguments.to_json(), sort_keys=True)
             result = self._result = await tool.call(approved, ports)
-        except asyncio.CancelledError:
-            raise
         except KeyboardInterrupt:
             self.stopped = True
             result = ToolResult("Interrupted by the user.", ok=False)
@@ -412,20 +413,15 @@ NOT_RUN = "not run: the user stopped the turn"
 STOPPED = "Stopped by the user."
 
 
-class SchemaMismatch(Exception):
-    """An answer does not fit the requested schema; the text says why."""
-
-
 @dataclass(eq=False)
 class Turn:
     """One turn, prepared and then run once by :meth:`events`.
 
     ``request`` is the template of each step's request, without input. ``new_items`` are the first items of the
-    exchange and ``sent_digests`` the digests of the notebook parts in them. ``parse`` turns the answer's text into a
-    value, or raises :class:`SchemaMismatch`; the model is then asked again, at most ``repairs`` times. ``show`` writes
-    the value as Markdown. ``notices`` are shown first. ``sign_in`` is called when the credentials are refused between
-    two steps; the step is then repeated. ``replay`` answers in the place of the model as long as the calls of a saved
-    answer show what they showed then.
+    exchange and ``sent_digests`` the digests of the notebook parts in them. ``value_format`` is that of the value that
+    the answer is to be; the model is asked once more for one that does not fit. ``notices`` are shown first.
+    ``sign_in`` is called when the credentials are refused between two steps; the step is then repeated. ``replay``
+    answers in the place of the model as long as the calls of a saved answer show what they showed then.
     """
 
     started: TurnStarted
@@ -435,9 +431,7 @@ class Turn:
     tool_context: ToolContext
     sent_digests: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
-    parse: Callable[[str], Any] | None = None
-    show: Callable[[Any], str | None] = field(default=lambda _value: None)
-    repairs: int = 1
+    value_format: ValueFormat | None = None
     max_steps: int = 50
     on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
     sign_in: SignIn = no_login
@@ -456,7 +450,7 @@ class Turn:
         self._problem: str | None = None
         self._parsed: Any = None
         self._shown: str | None = None
-        self._repaired = 0
+        self._has_repaired = False
         self._rejected: AnswerRejected | None = None  # by the validator, in this step
         self._answer_start = 0
 
@@ -569,24 +563,18 @@ class Turn:
         """Whether the model is asked again although it called no tool; parses the answer where a value is wanted."""
         if self._last is not None and self._last.end_turn is False:
             return True
-        if self.parse is None:
+        if self.value_format is None:
             return False
-        parse, text = self.parse, answer_text(self._items[self._answer_start :], cites=False)
-        context = self.tool_context
-
-        def read() -> tuple[Any, str | None]:
-            value = parse(text)
-            return value, self.show(value)
-
+        context, text = self.tool_context, answer_text(self._items[self._answer_start :], cites=False)
         try:
-            # A schema may be the user's own class, so its validators run where the user's code runs.
+            read = partial(self.value_format.read, text)
             self._parsed, self._shown = await context.ports.main_thread.call(read)
         except SchemaMismatch as mismatch:
-            if self._repaired == self.repairs:
+            if self._has_repaired:
                 self._status = "failed"
                 self._problem = f"The answer does not match the schema: {mismatch}"
                 return False
-            self._repaired += 1
+            self._has_repaired = True
             self._rejected = AnswerRejected(context.redact(str(mismatch)))
             self._answer_start = len(self._items)
             # A validator's message may quote whatever it met.

@@ -14,7 +14,7 @@ import pytest
 from codex_nb.errors import BadRequest, CodexError, ConfigError, RateLimited, UsageLimitReached
 from codex_nb.session.batch import Batch, CoroutineExecutor, Progress, prompts_of
 from codex_nb.session.events import Answer
-from codex_nb.session.turn import SchemaMismatch
+from codex_nb.session.structured_output import SchemaMismatch
 
 
 class Harness:

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
-from codex_nb.session.structured_output import SchemaError, value_format
-from codex_nb.session.turn import SchemaMismatch
+from codex_nb.session.structured_output import SchemaError, SchemaMismatch, value_format
 
 
 class Colour(StrEnum):
