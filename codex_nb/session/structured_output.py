@@ -55,13 +55,9 @@ def resolve_reference(schema: Schema, root: Schema) -> Schema:
 
 def strict_schema(schema: Schema) -> Schema:
     """Return the schema as strict mode wants it: closed objects, every property required, nothing decorative."""
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
+    if isinstance(schema.get("$ref"), str):
         # A reference stands alone; the definitions beside it belong to the root.
-        alone: Schema = {"$ref": reference}
-        if "$defs" in schema:
-            alone["$defs"] = {name: strict_schema(child) for name, child in schema["$defs"].items()}
-        return alone
+        schema = {key: schema[key] for key in ("$ref", "$defs") if key in schema}
     strict: Schema = {}
     for key, value in schema.items():
         if key in _NOT_SENT or (key == "format" and value not in _FORMATS):
