@@ -25,8 +25,8 @@ from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end, is_terminal
 from codex_nb.host.shell_channel import open_pump, serve_until
 from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema, known_effort
-from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
-from codex_nb.session.prompt import TurnRequest, is_question
+from codex_nb.session.context import build_context, mentions_in, variables_in
+from codex_nb.session.prompt import NotebookContext, TurnRequest, is_question
 from codex_nb.session.thread import next_name, notebook_thread
 from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
 from codex_nb.tools.describe import cells_that_ran
@@ -343,7 +343,8 @@ class NotebookReading:
 
     def hidden(self) -> Hidden:
         """Return what is excluded at this moment, except what the prompt mentions; on the main thread."""
-        return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt, self.folder))
+        mentions = mentions_in(self.prompt, self.folder)
+        return hidden_in(self.snapshot, self.runs).allowing(variables_in(mentions))
 
     @property
     def sees_no_tags(self) -> bool:

@@ -14,13 +14,7 @@ from codex_nb.errors import CodexError
 from codex_nb.labels import REASONING
 from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, values_of
 from codex_nb.tools.base import ToolSet
-from codex_nb.tools.describe import (
-    other_forms_digest,
-    output_images,
-    output_text,
-    shows_everything,
-    strip_ansi,
-)
+from codex_nb.tools.describe import other_forms_digest, output_text, shows_everything, strip_ansi
 from codex_nb.tools.file_access import (
     FileContent,
     FileRefused,
@@ -107,7 +101,9 @@ def _cell_text(cell: Cell, level: DetailLevel) -> CellText:
     outputs = [output_text(output, level.output) for output in shown]
     if texts := list(filter(None, outputs)):
         lines.append("Output:\n" + _ADDRESS.sub("", "\n".join(texts)))
-    if level.output and (images := _image_count(cell)):
+    kinds = [map(str, output.get("data") or ()) for output in cell.outputs]
+    images = sum(any(kind.startswith("image/") for kind in each) for each in kinds)
+    if level.output and images:
         lines.append(f"[{images} image{'s' * (images > 1)} shown]")
     if len(cell.outputs) > len(shown):
         lines.append(f"[{len(cell.outputs) - len(shown)} outputs not sent]")
@@ -139,19 +135,6 @@ def question_of(cell: Cell, limit: int, subcommands: Collection[str] = ()) -> tu
 def id_label(cell: Cell, origin: str) -> str:
     """Return the id by which tools name a cell of the open document, as it stands beside the cell's title."""
     return f" id={cell.cell_id}" if origin == "document" and cell.cell_id else ""
-
-
-def cell_images(cell: Cell) -> tuple[str, ...]:
-    """Return the images that a cell shows, as data URLs."""
-    return output_images(cell.outputs)
-
-
-def _image_count(cell: Cell) -> int:
-    return sum(
-        1
-        for output in cell.outputs
-        if any(str(kind).startswith("image/") for kind in output.get("data") or ())
-    )
 
 
 SectionKind = Literal["place", "cell", "question", "variable", "mention"]
