@@ -594,9 +594,12 @@ class _ContextBuilder:
         redactor = self.redactor.with_secrets(values_of(self.redactions))
         if redactor is not self.redactor:
             sections = [_redacted(section, redactor) for section in sections]
-        not_sent, redactions = tuple(map(redactor, self.not_sent)), tuple(self.redactions)
         return NotebookContext(
-            *(tuple(sections), images, not_sent, redactions, self.budget, redactor),
+            tuple(sections),
+            images,
+            not_sent=tuple(map(redactor, self.not_sent)),
+            redactions=tuple(self.redactions),
+            redactor=redactor,
             is_partial=self.is_partial,
             over_budget=self.digests.hasher is not None and self.digests.hasher.over_budget,
         )

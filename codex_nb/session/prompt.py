@@ -13,6 +13,7 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
 from codex_nb.labels import REASONING
 from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, values_of
+from codex_nb.session.thread_file import user_text
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.describe import other_forms_digest, output_text, shows_everything, strip_ansi
 from codex_nb.tools.file_access import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from codex_nb.config.settings import Settings
     from codex_nb.responses.request import Outbound, Throttle
     from codex_nb.session.events import FooterStyle
-    from codex_nb.session.outbound import Item, Redaction, Redactor, UntrustedBlock
+    from codex_nb.session.outbound import Redaction, Redactor, UntrustedBlock
     from codex_nb.session.thread import Thread
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import Cell, Run
@@ -187,40 +188,21 @@ class ContextSection:
 class NotebookContext:
     """Everything of the notebook that a question carries.
 
-    ``not_sent`` names what was truncated to stay within ``budget`` (tokens); ``redactions`` are the secrets that
-    ``redactor`` removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells
-    whether anything was left out altogether, ``over_budget`` whether data was too large to be hashed. ``remarks`` say
-    how mentions were understood; the first ``asked`` entries of ``not_sent`` are about mentions, too.
+    ``not_sent`` names what was truncated to stay within the budget; ``redactions`` are the secrets that ``redactor``
+    removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells whether anything
+    was left out altogether, ``over_budget`` whether data was too large to be hashed. ``remarks`` say how mentions were
+    understood; the first ``asked`` entries of ``not_sent`` are about mentions, too.
     """
 
     sections: tuple[ContextSection, ...] = ()
     images: tuple[str, ...] = ()
     not_sent: tuple[str, ...] = ()
     redactions: tuple[Redaction, ...] = ()
-    budget: int = 0
     redactor: Redactor | None = field(default=None, repr=False, compare=False)
     is_partial: bool = False
     over_budget: bool = False
     remarks: tuple[str, ...] = ()
     asked: int = 0
-
-    @property
-    def text(self) -> str:
-        """The whole context as it is sent to a new thread, without untrusted blocks."""
-        return self.render((), lambda _label, text: text)
-
-    @property
-    def tokens(self) -> int:
-        """The estimated size of the whole context."""
-        return tokens_of(self.text)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """Estimated tokens by kind of section."""
-        sizes: dict[str, int] = {}
-        for section in self.sections:
-            sizes[section.kind] = sizes.get(section.kind, 0) + section.tokens
-        return sizes
 
     @property
     def shown_cells(self) -> dict[str, str]:
@@ -540,7 +522,8 @@ def build_input(
         redactions = [*context.redactions, *redactions]
         images = (*context.images, *images)
         sent_digests = sent_digests | context.digests
-        if text := context.render(thread.sent_digests, untrusted, _asked_in(thread.items)):
+        asked = tuple(filter(str.strip, map(user_text, thread.items)))
+        if text := context.render(thread.sent_digests, untrusted, asked):
             # A text that a redactor with the same knowledge has redacted holds nothing more.
             if context.redactor is None or not context.redactor.covers(redactor):
                 text, more = redactor.redact(text, "the notebook")
@@ -576,13 +559,6 @@ def request_redactor(redactor: Redactor, request: TurnRequest) -> Redactor:
     """Return the redactor with the secrets found in the question's context."""
     cleaner = request.context.redactor if request.context is not None else None
     return redactor if cleaner is None or redactor.covers(cleaner) else redactor.merged_with(cleaner)
-
-
-def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:
-    """Return the questions in a history: the last text of each user message."""
-    messages = (item for item in items if item.get("type") == "message" and item.get("role") == "user")
-    last = (content[-1].get("text") for message in messages if (content := message.get("content")))
-    return tuple(text for text in last if text and text.strip())
 
 
 SOURCE_LIMIT = 8_000

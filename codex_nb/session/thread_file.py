@@ -409,6 +409,11 @@ def _is_from_user(item: Item) -> bool:
     return item.get("type") == "message" and item.get("role") == "user"
 
 
+def user_text(item: Item) -> str:
+    """Return the last text of a user's message, an empty one for any other item."""
+    return _text(item) if _is_from_user(item) else ""
+
+
 def _is_output(item: Item) -> bool:
     return str(item.get("type", "")).endswith("_output") and isinstance(item.get("call_id"), str)
 
