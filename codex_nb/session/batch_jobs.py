@@ -150,7 +150,7 @@ class BatchClient:
         async with self._reply(method, path, timeout_s, **content) as response:
             body = await response.aread()
         try:
-            found = loads(body) if fits(body, MAX_LINE_MEMORY) else None
+            found = loads(body)  # MAX_REPLY_BYTES bounds it
         except ValueError:
             found = None
         if not isinstance(found, dict):
