@@ -270,15 +270,12 @@ async def is_in_notebook(cached: CachedAnswer, document: Document | None) -> boo
 
 
 def is_cacheable(answer: Answer) -> bool:
-    """Whether an answer can be given again: it is text, and calls that ran and can run again."""
+    """Whether a completed answer can be given again: it is text, and calls that can run again."""
     is_known = all(item.get("type") in _CACHED_ITEMS or is_call(item) for item in answer.items)
-    if answer.status != "completed" or not is_known:
-        return False
-    if not answer.tool_calls:
-        return not any(map(is_call, answer.items))
     size = sum(len(json.dumps(call.outputs, default=str)) for call in answer.tool_calls)
     # An answer that was corrected to fit a schema is not just the sum of its messages.
-    return size <= _LARGEST_OUTPUTS and answer.text == answer_text(answer.items)
+    is_whole = not answer.tool_calls or answer.text == answer_text(answer.items)
+    return is_known and size <= _LARGEST_OUTPUTS and is_whole
 
 
 def calls_to_run(answer: Answer, tools: ToolSet) -> list[tuple[Tool[Any], Any]] | None:
@@ -387,7 +384,9 @@ def _steps_of(answer: Answer) -> deque[tuple[Item, ...]]:
             step = []
         else:
             step.append({**item, "id": item.get("id") or f"stored_{number}"})
-    return deque((*steps, tuple(step))) if step else steps
+    if step:
+        steps.append(tuple(step))
+    return steps
 
 
 def redacted(

@@ -100,11 +100,6 @@ class Progress:
     tokens: int = 0
 
 
-def wait_for_any(futures: Collection[Future], timeout_s: float) -> None:
-    """Wait until one of the futures is done, or for ``timeout_s`` seconds."""
-    concurrent.futures.wait(futures, timeout_s, concurrent.futures.FIRST_COMPLETED)
-
-
 @dataclass
 class Batch:
     """The questions of one call, and their outcomes.
@@ -122,10 +117,10 @@ class Batch:
     prompts: tuple[str, ...]
     ask: Callable[[str], Any]
     executor: Executor
+    wait: Callable[[Collection[Future], float], None]
     concurrency: int = 8
     on_error: Literal["raise", "return"] = "raise"
     on_progress: Callable[[Progress], None] = lambda _progress: None
-    wait: Callable[[Collection[Future], float], None] = wait_for_any
     wake: Callable[[], None] = lambda: None
     waiting_s: Callable[[], float] = lambda: 0.0
     journal: Journal | None = None

@@ -58,15 +58,6 @@ _MODEL = re.compile(rb'\{"id":"[^"\\]*","model":("(?:[^"\\]|\\.){1,200}")')
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a file says of its thread; each line says with which model it was answered, and the last one counts."""
-
-    thread_id: str
-    question: str = ""
-    model: str = ""
-
-
-@dataclass(frozen=True)
 class ThreadInfo:
     """A saved thread: its name, when it was last used (Unix seconds), its number of answers, its size in bytes.
 
@@ -83,11 +74,13 @@ class ThreadInfo:
 
 @dataclass(frozen=True)
 class SavedThread:
-    """What a thread's file holds."""
+    """What a thread's file holds, or what is added to it; each line has its model, and the last one counts."""
 
-    header: Header
-    items: tuple[Item, ...]
-    sent_digests: frozenset[str]
+    thread_id: str
+    items: Sequence[Item]
+    sent_digests: Collection[str]
+    question: str = ""
+    model: str = ""
 
 
 class ThreadFile:
@@ -123,22 +116,22 @@ class ThreadFile:
         items = [item for line in lines.values() for item in filter(_is_item, _list(line, "items"))]
         facts = [fact for line in lines.values() for fact in _list(line, "facts") if isinstance(fact, str)]
         model = next((each for line in reversed(lines.values()) if (each := _str(line, "model"))), "")
-        return SavedThread(Header(thread_id, _str(first, "question"), model), tuple(items), frozenset(facts))
+        return SavedThread(thread_id, items, facts, _str(first, "question"), model)
 
-    def append(self, header: Header, items: Sequence[Item], sent_digests: Collection[str]) -> None:
+    def append(self, added: SavedThread) -> None:
         """Add one exchange, with those that could not be saved before."""
         line_id = new_uuid()
-        self._unsaved.append(_line(line_id, header.model, items, sent_digests))
+        self._unsaved.append(_line(line_id, added))
         self._known.add(line_id)
         with self._noting_problems(), _locked(self._path.parent):
             is_new = not self._path.exists()
-            append_line(self._path, b"".join(self._unsaved), header=self._header(header))
+            append_line(self._path, b"".join(self._unsaved), header=self._header(added))
             self._unsaved.clear()
             self._is_saved = True
             if is_new:
                 remove_excess(self._path.parent, ("*.jsonl", "*.unreadable", f".*{TEMPORARY_SUFFIX}"), KEPT)
 
-    def rewrite(self, header: Header, items: Sequence[Item], sent_digests: Collection[str]) -> None:
+    def rewrite(self, saved: SavedThread) -> None:
         """Replace all that this kernel has read and written, in one step; what others wrote stays.
 
         A thread that another kernel has deleted is not written again.
@@ -152,7 +145,7 @@ class ThreadFile:
                 if key not in self._known and "name" not in entry
             ]
             line_id = new_uuid()
-            content = [self._header(header), _line(line_id, header.model, items, sent_digests), *others]
+            content = [self._header(saved), _line(line_id, saved), *others]
             replace_file(self._path, b"".join(content))
             self._known, self._is_saved = {line_id}, True
             self._unsaved.clear()
@@ -167,15 +160,9 @@ class ThreadFile:
         problem, self._problem = self._problem, None
         return problem
 
-    def _header(self, header: Header) -> bytes:
-        return _dumped(
-            {
-                "name": self._name,
-                "thread_id": header.thread_id,
-                "version": 1,
-                "question": header.question,
-            }
-        )
+    def _header(self, saved: SavedThread) -> bytes:
+        header = {"name": self._name, "thread_id": saved.thread_id, "version": 1}
+        return _dumped({**header, "question": saved.question})
 
     @contextmanager
     def _noting_problems(self) -> Iterator[None]:
@@ -265,8 +252,9 @@ def _parsed(line: bytes) -> Item:
     return {}
 
 
-def _line(line_id: str, model: str, items: Sequence[Item], sent_digests: Collection[str]) -> bytes:
-    return _dumped({"id": line_id, "model": model, "items": list(items), "facts": sorted(sent_digests)})
+def _line(line_id: str, saved: SavedThread) -> bytes:
+    content = {"items": list(saved.items), "facts": sorted(saved.sent_digests)}
+    return _dumped({"id": line_id, "model": saved.model, **content})
 
 
 def _dumped(value: Item) -> bytes:

@@ -42,8 +42,12 @@ class Harness:
         return future
 
 
+def wait_for_any(futures: Collection[concurrent.futures.Future[Any]], timeout_s: float) -> None:
+    concurrent.futures.wait(futures, timeout_s, concurrent.futures.FIRST_COMPLETED)
+
+
 def batch(prompts: list[str], harness: Any, **more: Any) -> Batch:
-    return Batch(tuple(prompts), str, harness, **{"on_error": "return"} | more)
+    return Batch(tuple(prompts), str, harness, **{"on_error": "return", "wait": wait_for_any} | more)
 
 
 def test_200_prompts_with_a_poisoned_one() -> None:
@@ -163,7 +167,7 @@ def test_no_more_run_at_once_than_allowed() -> None:
 
     barrier = threading.Barrier(3)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        outcomes = Batch(tuple("abcdef"), ask, pool, concurrency=3).run()
+        outcomes = Batch(tuple("abcdef"), ask, pool, wait_for_any, concurrency=3).run()
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Answer)] == list("abcdef")
     assert most == 3
 
@@ -179,7 +183,7 @@ def test_coroutines_run_on_a_loop_of_their_own() -> None:
 
     try:
         executor = CoroutineExecutor(lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop))
-        outcomes = Batch(("a", "b"), ask, executor).run()
+        outcomes = Batch(("a", "b"), ask, executor, wait_for_any).run()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
