@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.config.settings import ApprovalPolicy
@@ -510,11 +511,12 @@ def build_input(
     new = once.keys() - thread.sent_digests
     parts = [part for fact, part in once.items() if fact in new]
     selected = [("a skill", text) for text in project.selected]
-    redactor, texts, redactions = _redacted(
+    redactor, redacted, redactions = _redacted(
         request_redactor(redactor, request),
         [*parts, *request.data, *selected, (QUESTION, request.prompt)],
     )
-    items: list[Outbound] = [developer_message(text) for text in texts[: len(parts)]]
+    texts = iter(redacted)
+    items: list[Outbound] = [developer_message(text) for text in islice(texts, len(parts))]
     problems = [each for each in project.problems if _digest("AGENTS.md", each) not in thread.sent_digests]
     sent_digests = set(new) | {_digest("AGENTS.md", each) for each in problems}
     images = request.images
@@ -529,14 +531,16 @@ def build_input(
                 text, more = redactor.redact(text, "the notebook")
                 redactions += more
             items.append(user_message(text))
-    data = zip(request.data, texts[len(parts) :], strict=False)
-    items += [user_message(untrusted(redactor(label), text)) for (label, _), text in data]
-    items += [user_message(text) for text in texts[len(texts) - 1 - len(selected) : -1]]
-    sent, unsent = (images, 0) if sends_images else ((), len(images))
-    items.append(user_message(texts[-1], sent))
-    told_problems = tuple(map(redactor, problems))
+    items += [user_message(untrusted(redactor(label), next(texts))) for label, _ in request.data]
+    items += [user_message(text) for text in islice(texts, len(selected))]
+    items.append(user_message(next(texts), images if sends_images else ()))
     return TurnInput(
-        tuple(items), frozenset(sent_digests), tuple(redactions), redactor, unsent, told_problems
+        items=tuple(items),
+        sent_digests=frozenset(sent_digests),
+        redactions=tuple(redactions),
+        redactor=redactor,
+        images_unsent=0 if sends_images else len(images),
+        problems=tuple(map(redactor, problems)),
     )
 
 

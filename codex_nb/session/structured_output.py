@@ -10,6 +10,7 @@ import re
 import sys
 import textwrap
 import typing
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NotRequired
@@ -55,52 +56,48 @@ def resolve_reference(schema: Schema, root: Schema) -> Schema:
 
 def strict_schema(schema: Schema) -> Schema:
     """Return the schema as strict mode wants it: closed objects, every property required, nothing decorative."""
-    if isinstance(schema.get("$ref"), str):
-        # A reference stands alone; the definitions beside it belong to the root.
-        schema = {key: schema[key] for key in ("$ref", "$defs") if key in schema}
-    strict: Schema = {}
-    for key, value in schema.items():
-        if key in _NOT_SENT or (key == "format" and value not in _FORMATS):
-            continue
-        strict["anyOf" if key == "oneOf" else key] = _strict_value(key, value)
-    if strict.get("type") == "object" and "properties" in strict:
-        strict["required"] = list(strict["properties"])
-        if not isinstance(strict.get("additionalProperties"), dict):
-            strict["additionalProperties"] = False
+    strict = deepcopy(schema)
+    for each in list(_schemas_in(strict)):
+        kept = {"anyOf" if key == "oneOf" else key: each[key] for key in each if key not in _NOT_SENT}
+        if isinstance(each.get("$ref"), str):
+            # A reference stands alone; the definitions beside it belong to the root.
+            kept = {key: value for key, value in each.items() if key in {"$ref", "$defs"}}
+        if kept.get("format", "date") not in _FORMATS:
+            del kept["format"]
+        if kept.get("type") == "object" and "properties" in kept:
+            kept["required"] = list(kept["properties"])
+            if not isinstance(kept.get("additionalProperties"), dict):
+                kept["additionalProperties"] = False
+        each.clear()
+        each.update(kept)
     return strict
-
-
-def _strict_value(key: str, value: Any) -> Any:
-    if key in _MAPS and isinstance(value, dict):
-        return {name: strict_schema(child) for name, child in value.items()}
-    if key in _LISTS and isinstance(value, list):
-        return [strict_schema(child) for child in value]
-    if key in _CHILDREN and isinstance(value, dict):
-        return strict_schema(value)
-    return value
 
 
 def fits_strict_mode(schema: Schema) -> bool:
     """Whether strict mode can hold the schema: no object with keys that are not named in it, no tuples."""
-    if schema.get("type") == "object" and not isinstance(schema.get("properties"), dict):
-        return False
-    if isinstance(schema.get("additionalProperties"), dict) or {"prefixItems", "allOf", "not", "if"} & set(
-        schema
-    ):
-        return False
-    if not schema or set(schema) == {"description"}:
-        return False
-    return all(fits_strict_mode(child) for child in _children(schema))
+    return all(map(_fits_alone, _schemas_in(schema)))
 
 
-def _children(schema: Schema) -> Iterator[Schema]:
+def _fits_alone(schema: Schema) -> bool:
+    has_free_keys = schema.get("type") == "object" and not isinstance(schema.get("properties"), dict)
+    names_their_type = isinstance(schema.get("additionalProperties"), dict)
+    says_nothing = schema.keys() <= {"description"}
+    is_known = schema.keys().isdisjoint({"prefixItems", "allOf", "not", "if"})
+    return is_known and not (has_free_keys or names_their_type or says_nothing)
+
+
+def _schemas_in(schema: Schema) -> Iterator[Schema]:
+    """Yield a schema and all those within it."""
+    yield schema
     for key, value in schema.items():
-        if key in _MAPS and isinstance(value, dict):
-            yield from value.values()
-        elif key in _LISTS and isinstance(value, list):
-            yield from value
-        elif key in _CHILDREN and isinstance(value, dict):
-            yield value
+        if isinstance(value, dict):
+            within = value.values() if key in _MAPS else [value] if key in _CHILDREN else []
+        else:
+            within = value if isinstance(value, list) and key in _LISTS else []
+        for each in within:
+            yield from _schemas_in(
+                each if isinstance(each, dict) else {}
+            )  # true stands for one that says nothing
 
 
 _OPENS_FENCE = re.compile(r"```[a-zA-Z]*\s*")
