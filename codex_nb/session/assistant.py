@@ -17,7 +17,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
@@ -282,7 +282,6 @@ class Preview:
 class _BatchReading:
     """What is read once for all questions of a batch; None until it is read."""
 
-    throttle: Throttle | None
     secrets: set[str] | None = None
     project: ProjectInstructions | None = None
 
@@ -379,7 +378,7 @@ class Assistant:
         self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
         self._redactor = self._known = Redactor({})
         self._servers: McpServers | None = None
-        self._batch = _BatchReading(None)
+        self._batches: WeakKeyDictionary[Throttle, _BatchReading] = WeakKeyDictionary()
 
     @property
     def is_busy(self) -> bool:
@@ -719,11 +718,8 @@ class Assistant:
 
     def _reading(self, request: TurnRequest) -> _BatchReading:
         """Return what the questions of the request's batch share; a question of no batch shares nothing."""
-        if request.throttle is None:
-            return _BatchReading(None)
-        if self._batch.throttle is not request.throttle:
-            self._batch = _BatchReading(request.throttle)
-        return self._batch
+        reading = _BatchReading()
+        return self._batches.setdefault(request.throttle, reading) if request.throttle else reading
 
     def _turn_redactor(self, resolved: ResolvedTurn, variables: Iterable[str]) -> TurnRedactor:
         """Return the redactor of a turn, which knows every secret in what is sent, and those of earlier turns."""

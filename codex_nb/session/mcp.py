@@ -141,8 +141,8 @@ class ServerState:
 class Wire:
     """What is known of a connection beside its messages.
 
-    ``ended`` is set when the server has ended it, or was ended for its ``problem``. ``last_words`` are the last line
-    that its program wrote into its log.
+    ``ended`` is set when the server has ended it, was ended for its ``problem``, or is to end. ``last_words`` are the
+    last line that its program wrote into its log.
     """
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ class Connection:
         self.ready = asyncio.Event()  # set, too, when it will never be ready
         self._settings = settings
         self._environ = environ
-        self._stop = asyncio.Event()
+        self._is_closing = False
         self._wire = Wire()
         self._dispatcher: JSONRPCDispatcher[Any] | None = None
         self._calls: list[tuple[AskUser | None, asyncio.Timeout]] = []  # that run
@@ -194,7 +194,8 @@ class Connection:
 
     async def close(self) -> None:
         """End the server."""
-        self._stop.set()
+        self._is_closing = True
+        self._wire.ended.set()
         if not self.ready.is_set():
             self._task.cancel()
         await asyncio.wait([self._task], timeout=CLOSING_S)
@@ -254,11 +255,8 @@ class Connection:
                     self._dispatcher = await stack.enter_async_context(session)
                     await self._list()
                 self.ready.set()
-                stopped, ended = (asyncio.create_task(each.wait()) for each in (self._stop, self._wire.ended))
-                await asyncio.wait([stopped, ended], return_when=asyncio.FIRST_COMPLETED)
-                stopped.cancel()
-                ended.cancel()
-                if not self._stop.is_set():
+                await self._wire.ended.wait()
+                if not self._is_closing:
                     self.problem = self._wire.problem or "it has ended"
         except Exception as error:  # noqa: BLE001 -- as above
             self.problem = self._reason(error, self.server.startup_s)
@@ -622,7 +620,8 @@ def _choices(field: object) -> list[Any]:
     if isinstance(choices, list):
         return choices
     titled = field.get("oneOf") or field.get("anyOf")
-    return [each["const"] for each in titled if "const" in each] if isinstance(titled, list) else []
+    titled = titled if isinstance(titled, list) else []
+    return [each["const"] for each in titled if isinstance(each, dict) and "const" in each]
 
 
 def _told(name: str, field: Mapping[str, Any]) -> str:
