@@ -76,8 +76,10 @@ _NAME = re.compile(r"[^\W\d]\w*")
 _CELL_NAME = re.compile(r"cells?_?(\d{1,9})", re.IGNORECASE)
 _ASCII_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CELL_WORDS = frozenset({"cell", "cells"})
-_FILE_WORDS = frozenset({"file", "files"})
-_IMAGE_WORDS_OF_MENTIONS = frozenset({"image", "images", "img", "picture", "figure", "fig", "plot"})
+_KIND_OF_WORD: Mapping[str, Literal["file", "image"]] = {
+    **dict.fromkeys(("file", "files"), "file"),
+    **dict.fromkeys(("image", "images", "img", "picture", "figure", "fig", "plot"), "image"),
+}
 _FIGURES = frozenset({"fig", "figure"})
 _KINDS = ("cell", "file", "image")
 _TRAILING = ".?!:)]}…"
@@ -126,13 +128,9 @@ def _mention(match: re.Match[str], folder: Path | None) -> Mention | None:
             return Mention("file", path)
         held = _NAME.match(path)
         return Mention("variable", held[0], path if held[0] != path else "") if held else None
-    word = match["kind"].lower()
     target = match["quoted"] or match["single"] or match["plain"].replace("\\ ", " ").rstrip(_TRAILING)
-    if word in _FILE_WORDS:
-        return Mention("file", target)
-    if word in _IMAGE_WORDS_OF_MENTIONS:
-        return Mention("image", target)
-    return Mention("unknown", target, match["kind"])
+    kind = _KIND_OF_WORD.get(match["kind"].lower())
+    return Mention(kind, target) if kind is not None else Mention("unknown", target, match["kind"])
 
 
 def _is_file(name: str, folder: Path) -> bool:

@@ -281,6 +281,7 @@ class ToolCallExecution:
         self._numbers = numbers
         self.output: Outbound | None = None
         self._item = item
+        self._name = str(item.get("name", ""))
         self._number = call_number
         self._context = context
         self._text: str | None = None
@@ -291,7 +292,7 @@ class ToolCallExecution:
     def record(self) -> ToolCall:
         """The call's entry in the Answer."""
         return ToolCall(
-            str(self._item.get("name", "")),
+            self._name,
             self._item["call_id"],
             call_arguments(self._item),
             self._text,
@@ -303,17 +304,15 @@ class ToolCallExecution:
 
     async def events(self) -> AsyncGenerator[TurnEvent, None]:
         """Yield the call's events: ToolFinished last, or a notice of the variables that the call has changed."""
+        is_data = False
         try:
-            tool = self._context.tools.find(str(self._item.get("name", "")))
+            tool = self._context.tools.find(self._name)
             arguments = tool.parse(call_arguments(self._item))
-        except ToolError as error:
-            yield self._answer(str(error), ok=False)
-            return
-        try:
+            is_data = True  # what prevents a call may quote the notebook or a file
             if tool.prepare is not None:
                 arguments = await tool.prepare(arguments, self._context.ports)
         except ToolError as error:
-            yield self._answer(str(error), ok=False, is_data=True)
+            yield self._answer(str(error), ok=False, is_data=is_data)
             return
         request = tool.request(self._number, arguments)
         decision = self._context.rules.decide(tool.effect, tool.key(arguments))
@@ -390,7 +389,7 @@ class ToolCallExecution:
         if images and not tool_context.sends_images:
             text = f"{text}\n[{len(images)} images not sent: the model takes text only]"
             images = ()
-        sent = tool_context.untrusted(str(self._item.get("name", "")), text) if is_data else text
+        sent = tool_context.untrusted(self._name, text) if is_data else text
         self.output = call_output(self._item, note + sent, images)
         self._text = note + text
         return ToolFinished(self._number, self._text, ok)
