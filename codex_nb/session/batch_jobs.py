@@ -16,7 +16,7 @@ import re
 import tempfile
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
@@ -116,6 +116,7 @@ class BatchClient:
 
     async def upload(self, file: IO[bytes]) -> str:
         """Upload the requests of a batch; return the file's id."""
+        file.flush()
         file.seek(0)
         parts = {"file": ("batch.jsonl", file, "application/jsonl")}
         fields = await self._ask("POST", "/files", TRANSFER_S, data={"purpose": "batch"}, files=parts)
@@ -362,21 +363,15 @@ async def submit(
         async for body in bodies:
             line = _request_line(str(record.count), body)
             if part.count == most_requests or (part.count and size + len(line) > most_bytes):
-                record.parts.append(await _uploaded(client, part, file))
+                record.parts.append(replace(part, input_file=await client.upload(file)))
                 file.truncate(0)
                 file.seek(0)
                 part, size = Part("", first=record.count), 0
             file.write(line)
             size, part.count, record.count = size + len(line), part.count + 1, record.count + 1
-        record.parts.append(await _uploaded(client, part, file))
+        record.parts.append(replace(part, input_file=await client.upload(file)))
     await _begin(client, record, store)
     return record
-
-
-async def _uploaded(client: BatchClient, part: Part, file: IO[bytes]) -> Part:
-    file.flush()
-    part.input_file = await client.upload(file)
-    return part
 
 
 async def _begin(client: BatchClient, record: JobRecord, store: JobStore) -> None:
@@ -503,17 +498,14 @@ class BatchJob:
             raise CodexError(
                 f"The batch job {self.id} has not ended yet.", hint="Use .wait(), or ask again later."
             )
-        defaults = []
+        missing: dict[int, Outcome] = {}
         for part, remote in zip(self._record.parts, remotes, strict=True):
             if remote is not None:
                 await _read(client, remote, found)
-            defaults.append((range(part.first, part.first + part.count), _missing(remote)))
+            missing |= dict.fromkeys(range(part.first, part.first + part.count), _missing(remote))
         count = self._record.count or max(found, default=-1) + 1
-        return [
-            found.get(index)
-            or next((default for span, default in defaults if index in span), _missing(remotes[0]))
-            for index in range(count)
-        ]
+        known = missing | found
+        return [known.get(index) or _missing(remotes[0]) for index in range(count)]
 
     async def _cancel(self) -> None:
         client = await self._connect()
@@ -536,7 +528,7 @@ class BatchJob:
                     taken = _pick(requests, file, missing)
                 missing -= taken
                 if taken:
-                    self._record.parts.append(await _uploaded(client, Part(""), file))
+                    self._record.parts.append(Part(await client.upload(file)))
         await _begin(client, self._record, self._store)
 
 
