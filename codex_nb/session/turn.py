@@ -511,13 +511,18 @@ class Turn:
         self._exchange.redact(self.tool_context.redact)
         return replace(self.request, input=self._exchange.input, turn_state=turn_state)
 
+    def _take_response(self) -> EventAdapter:
+        """Return the response, whose items are moved into the exchange."""
+        response, self._response = self._response, EventAdapter(self._call_numbers)
+        self._items += response.items
+        self._exchange.add(received(response.items))
+        return response
+
     def _end_step(self) -> list[tuple[int, Item]]:
-        """Move the response's items into the exchange; return the calls to run, with their numbers."""
-        finished, items, numbers = self._response.finished, self._response.items, self._response.call_numbers
-        self._response = EventAdapter(self._call_numbers)
+        """End the step with its response; return the calls to run, with their numbers."""
+        response = self._take_response()
+        finished = response.finished
         self._last = finished or self._last
-        self._items += items
-        self._exchange.add(received(items))
         if finished is None:
             self._status, self._problem = "incomplete", "The response ended before the answer was complete."
             return []
@@ -528,7 +533,8 @@ class Turn:
                 f"The answer is incomplete: {finished.incomplete_reason or 'no reason was given'}."
             )
             return []
-        return [(numbers[item["call_id"]], item) for item in items if is_call(item)]
+        numbers = response.call_numbers
+        return [(numbers[item["call_id"]], item) for item in response.items if is_call(item)]
 
     def _model_notice(self) -> Notice | None:
         """Return a notice when a model other than the requested one answered; a dated version is the same model."""
@@ -584,9 +590,7 @@ class Turn:
 
     def _abort(self, status: Status) -> Answer:
         """Keep the complete items, close what is open, and return the partial answer."""
-        response, self._response = self._response, EventAdapter(self._call_numbers)
-        self._items += response.items
-        self._exchange.add(received(response.items))
+        response = self._take_response()
         self._exchange.redact(self.tool_context.redact)
         self._exchange.abort(response.partial_text)
         self._status = status
