@@ -1,7 +1,7 @@
 """Many questions at once: in order, a few at a time, waiting for rate limits, ended by an error that all would meet.
 
-An executor runs the questions: anything with the ``submit`` of ``concurrent.futures``, such as a cluster's executor;
-:class:`CoroutineExecutor` runs them on this process's own engine.
+The questions run on this process's own engine, or on an executor: anything with the ``submit`` of
+``concurrent.futures``, such as a cluster's.
 
 The journal of a batch is a file to which each answer is appended as it comes, so that no run pays for it again. A line
 of JSON each: a header, and what became of a question, by its key::
@@ -42,7 +42,7 @@ from codex_nb.session.structured_output import SchemaMismatch
 from codex_nb.tools.introspection import library_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from codex_nb.responses.events import RateLimits
@@ -74,17 +74,6 @@ class Executor(Protocol):
         ...
 
 
-class CoroutineExecutor:
-    """Runs coroutine functions; ``begin`` submits a coroutine to a loop and returns its future."""
-
-    def __init__(self, begin: Callable[[Coroutine[Any, Any, Any]], Future]) -> None:
-        self._begin = begin
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-        """Begin the coroutine."""
-        return self._begin(function(*arguments))
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far a batch is.
@@ -104,9 +93,9 @@ class Progress:
 class Batch:
     """The questions of one call, and their outcomes.
 
-    ``ask`` is called by the executor with a prompt; it returns an Answer, or returns or raises a CodexError, after all
-    its retries. What else comes of a call is the executor's own failure: that question's, and no other's. With
-    ``parse``, which raises SchemaMismatch, completed answers are given their values here.
+    ``begin`` begins to ask a prompt; its future has an Answer, or a CodexError as its result or exception, after all
+    retries. What else comes of it is the executor's own failure: that question's, and no other's. With ``parse``, which
+    raises SchemaMismatch, completed answers are given their values here.
     ``wait`` is called on this thread while nothing can be started, and may serve widgets and calls meanwhile; ``wake``
     is called on any thread, to end such a wait. ``waiting_s`` tells how long a rate limit still lasts. A
     KeyboardInterrupt ends the batch: outcomes so far are returned, the rest are answers with the status "cancelled".
@@ -115,8 +104,7 @@ class Batch:
     """
 
     prompts: tuple[str, ...]
-    ask: Callable[[str], Any]
-    executor: Executor
+    begin: Callable[[str], Future]
     wait: Callable[[Collection[Future], float], None]
     concurrency: int = 8
     on_error: Literal["raise", "return"] = "raise"
@@ -168,7 +156,7 @@ class Batch:
             if self.journal is not None:
                 self.journal.asked(index)
             try:
-                future = self.executor.submit(self.ask, self.prompts[index])
+                future = self.begin(self.prompts[index])
             except Exception as error:  # noqa: BLE001  (the executor's own, such as a pool that has broken)
                 future = concurrent.futures.Future()
                 future.set_exception(error)
