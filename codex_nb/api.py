@@ -30,15 +30,7 @@ from codex_nb.parse import picture_url
 from codex_nb.profile import open_profile
 from codex_nb.responses.models import price_table
 from codex_nb.responses.request import Throttle, request_body
-from codex_nb.session.batch import (
-    FEWEST_TO_ESTIMATE,
-    Batch,
-    CoroutineExecutor,
-    Journal,
-    plan_warning,
-    price_warning,
-    prompts_of,
-)
+from codex_nb.session.batch import FEWEST_TO_ESTIMATE, Batch, Journal, plan_warning, price_warning, prompts_of
 from codex_nb.session.batch_jobs import BatchJob, JobStore
 from codex_nb.session.batch_jobs import submit as submit_bodies
 from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished, TurnFold
@@ -313,14 +305,16 @@ def ask_many(
                 interrupts.raise_pending()
 
             throttle = Throttle(concurrency)
+            question = _question(session, mailbox, throttle, options)
             batch = Batch(
                 texts,
-                _question(session, mailbox, throttle, options) if remote is None else remote.ask,
-                CoroutineExecutor(session.engine.submit) if remote is None else remote,
+                remote.begin
+                if remote is not None
+                else lambda prompt: session.engine.submit(question(prompt)),
+                wait,
                 concurrency=concurrency,
                 on_error=on_error,
                 on_progress=progress.update,
-                wait=wait,
                 wake=mailbox.wake,
                 waiting_s=lambda: throttle.waiting_s,
                 journal=kept,
@@ -359,12 +353,12 @@ class _Remote:
             wanted = value_format(options["schema"])
             value_format(wanted.schema)  # raises what every worker would raise
             self.parse, options["schema"] = wanted.parse, self._redact.within(wanted.schema)
-        self.ask = functools.partial(ask_remotely, config, options)
+        self._ask = functools.partial(ask_remotely, config, options)
         self._calls = map(f"{uuid4().hex}-{{}}".format, itertools.count())
 
-    def submit(self, function: Callable[..., Any], prompt: str, /) -> Future[Any]:
+    def begin(self, prompt: str) -> Future[Any]:
         """Begin a call, without the secrets in its prompt; it is equal to no other: of equal ones, Dask makes one."""
-        return self._executor.submit(functools.partial(function, next(self._calls)), self._redact(prompt))
+        return self._executor.submit(functools.partial(self._ask, next(self._calls)), self._redact(prompt))
 
 
 def ask_remotely(config: Config, options: Mapping[str, Any], call: str, prompt: str) -> Outcome:

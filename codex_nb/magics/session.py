@@ -25,9 +25,10 @@ from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end, is_terminal
 from codex_nb.host.shell_channel import open_pump, serve_until
 from codex_nb.magics.options import SUBCOMMANDS, Annotation, OptionError, known_effort
-from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
+from codex_nb.session.context import build_context, mentions_in, variables_in
 from codex_nb.session.prompt import (
     SOURCE_LIMIT,
+    NotebookContext,
     TurnRequest,
     cell_prompt,
     explain_prompt,
@@ -348,7 +349,8 @@ class NotebookReading:
 
     def hidden(self) -> Hidden:
         """Return what is excluded at this moment, except what the prompt mentions; on the main thread."""
-        return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt, self.folder))
+        mentions = mentions_in(self.prompt, self.folder)
+        return hidden_in(self.snapshot, self.runs).allowing(variables_in(mentions))
 
     @property
     def is_open(self) -> bool:

@@ -109,29 +109,25 @@ class CachedAnswer:
 
 
 class AnswerCache:
-    """Answers by key; ``folder`` None keeps them in memory only. Unreadable files count as absent.
+    """Answers by key, in a folder. Unreadable files count as absent.
 
     Beside them, in ``approved_code``, stands the code of answers that the user allowed to run again without asking, by
     its hash alone.
     """
 
-    def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
+        self._approved_code = folder.parent / "approved_code"
         self._clock = clock
-        self._memory: dict[CacheKey, CachedAnswer] = {}
-        self._approved: set[str] = set()
 
     def find(self, key: CacheKey) -> CachedAnswer | None:
         """Return the cached answer to a question."""
-        if (path := self._path(key)) is None:
-            return self._memory.get(key)
-        return _read(path, key)
+        return _read(self._path(key))
 
     @property
     def is_empty(self) -> bool:
         """Whether no question can be answered from here."""
-        on_disk = self._folder.glob("*.json") if self._folder is not None else iter(())
-        return not self._memory and next(on_disk, None) is None
+        return next(self._folder.glob("*.json"), None) is None
 
     def update(
         self, key: CacheKey, answer: Answer, redact: Callable[[Any], Any] = lambda value: value
@@ -148,85 +144,57 @@ class AnswerCache:
         answer = _to_run_again(answer)
         # a cell that holds a secret could neither be saved nor, without it, run again
         if not is_cacheable(answer) or any(redact(each.source) != each.source for each in ran):
-            self._forget(key)
+            with suppress(OSError):
+                self._path(key).unlink(missing_ok=True)
             return
         calls = (replace(call, outputs=redacted(call.outputs, redact)) for call in answer.tool_calls)
         # The value is the user's object, which need not be one that can be copied.
         answer = replace(answer, parsed=None, tool_calls=tuple(calls))
-        if (path := self._path(key)) is None:
-            self._memory[key] = CachedAnswer(answer, self._clock(), key, cells=cells)
-            for oldest in list(self._memory)[: -KEPT.files]:
-                del self._memory[oldest]
-            return
         with suppress(Exception):  # the answer itself is complete, and must not be lost to its copy
-            self._write(path, answer, cells)
+            stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer), "cells": cells}
+            content = json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace")
+            _write(self._path(key), content, "*.json")
 
     def approves(self, code: str) -> bool:
         """Whether the user allowed the code with this hash to run again without asking."""
-        path = self._approval_path(code)
-        return code in self._approved or (path is not None and path.exists())
+        return (self._approved_code / code).exists()
 
     def approve(self, code: str) -> None:
         """Remember that the code with this hash may run again."""
-        self._approved.add(code)
-        if (path := self._approval_path(code)) is not None:
-            with suppress(OSError):
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                replace_file(path, b"", flush=False)
-                remove_excess(path.parent, ("*",), KEPT)
+        with suppress(OSError):  # the session's own memory holds the decision as well
+            _write(self._approved_code / code, b"", "*")
 
     @property
     def approvals(self) -> int:
         """How many saved answers may run their code again without asking."""
-        path = self._approval_path("*")
-        return len(
-            self._approved | ({each.name for each in path.parent.glob("*")} if path is not None else set())
-        )
+        return len(list(self._approved_code.glob("*")))
 
     def forget_approvals(self) -> None:
         """Ask again before any code of a saved answer runs; raises OSError."""
-        self._approved.clear()
-        if (path := self._approval_path("*")) is not None:
-            for each in path.parent.glob("*"):
-                each.unlink(missing_ok=True)
-
-    def _approval_path(self, code: str) -> Path | None:
-        return None if self._folder is None else self._folder.parent / "approved_code" / code
+        for each in self._approved_code.glob("*"):
+            each.unlink(missing_ok=True)
 
     def forget(self, thread: str | None) -> int:
         """Delete the answers given in a thread, None for all; return how many there were. Raises OSError."""
-
-        def is_meant(cached: CachedAnswer | None) -> bool:
-            return thread is None or (cached is not None and cached.answer.thread == thread)
-
-        in_memory = [key for key, cached in self._memory.items() if is_meant(cached)]
-        for key in in_memory:
-            del self._memory[key]
-        folder = self._folder
-        files = list(folder.glob("*.json")) if folder is not None else []
-        on_disk = [path for path in files if is_meant(_read(path, CacheKey(path.stem)))]
-        torn = folder.glob(f".*{TEMPORARY_SUFFIX}") if folder is not None and thread is None else ()
-        for path in (*on_disk, *torn):
+        files = list(self._folder.glob("*.json"))
+        if thread is not None:
+            files = [path for path in files if (found := _read(path)) and found.answer.thread == thread]
+        torn = self._folder.glob(f".*{TEMPORARY_SUFFIX}") if thread is None else ()
+        for path in (*files, *torn):
             path.unlink(missing_ok=True)
-        return len(in_memory) + len(on_disk)
+        return len(files)
 
-    def _forget(self, key: CacheKey) -> None:
-        self._memory.pop(key, None)
-        if (path := self._path(key)) is not None:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-
-    def _path(self, key: CacheKey) -> Path | None:
-        return None if self._folder is None else self._folder / f"{key.value}.json"
-
-    def _write(self, path: Path, answer: Answer, cells: Mapping[str, str | None]) -> None:
-        stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer), "cells": cells}
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path, json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace"), flush=False)
-        remove_excess(path.parent, ("*.json",), KEPT)
+    def _path(self, key: CacheKey) -> Path:
+        return self._folder / f"{key.value}.json"
 
 
-def _read(path: Path, key: CacheKey) -> CachedAnswer | None:
+def _write(path: Path, content: bytes, pattern: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(path, content, flush=False)
+    remove_excess(path.parent, (pattern,), KEPT)
+
+
+def _read(path: Path) -> CachedAnswer | None:
     """Return the answer in a file; None for a file that is torn, too large, too deep or of another shape."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         if path.stat().st_size > LARGEST:
@@ -234,7 +202,7 @@ def _read(path: Path, key: CacheKey) -> CachedAnswer | None:
         stored = loads(path.read_bytes())
         if stored["version"] == _VERSION:
             answer, cells = _adapter().validate_python(stored["answer"]), dict(stored["cells"])
-            return CachedAnswer(answer, float(stored["at"]), key, cells=cells)
+            return CachedAnswer(answer, float(stored["at"]), CacheKey(path.stem), cells=cells)
     return None
 
 
@@ -302,15 +270,12 @@ async def is_in_notebook(cached: CachedAnswer, document: Document | None) -> boo
 
 
 def is_cacheable(answer: Answer) -> bool:
-    """Whether an answer can be given again: it is text, and calls that ran and can run again."""
+    """Whether a completed answer can be given again: it is text, and calls that can run again."""
     is_known = all(item.get("type") in _CACHED_ITEMS or is_call(item) for item in answer.items)
-    if answer.status != "completed" or not is_known:
-        return False
-    if not answer.tool_calls:
-        return not any(map(is_call, answer.items))
     size = sum(len(json.dumps(call.outputs, default=str)) for call in answer.tool_calls)
     # An answer that was corrected to fit a schema is not just the sum of its messages.
-    return size <= _LARGEST_OUTPUTS and answer.text == answer_text(answer.items)
+    is_whole = not answer.tool_calls or answer.text == answer_text(answer.items)
+    return is_known and size <= _LARGEST_OUTPUTS and is_whole
 
 
 def calls_to_run(answer: Answer, tools: ToolSet) -> list[tuple[Tool[Any], Any]] | None:
@@ -419,7 +384,9 @@ def _steps_of(answer: Answer) -> deque[tuple[Item, ...]]:
             step = []
         else:
             step.append({**item, "id": item.get("id") or f"stored_{number}"})
-    return deque((*steps, tuple(step))) if step else steps
+    if step:
+        steps.append(tuple(step))
+    return steps
 
 
 def redacted(

@@ -3,7 +3,7 @@
 Whoever constructs it injects all it works with::
 
     assistant = Assistant(client=…, credentials=…, models=…, threads=ThreadStore(home / "codex_nb" / "threads"),
-                          settings=settings, environ=os.environ)
+                          answers=AnswerCache(home / "codex_nb" / "answers"), settings=settings, environ=os.environ)
     async for event in assistant.turn(TurnRequest("Why?"), ports=ports, approver=approvals): …
     answer = await assistant.answer(TurnRequest("Why?"), ports=ports, approver=DenyAll())
 
@@ -17,7 +17,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
@@ -28,8 +28,6 @@ from codex_nb.session.answer_cache import (
     NOT_COMPARED,
     RUNS_AGAIN,
     SAME,
-    AnswerCache,
-    CachedAnswer,
     Replay,
     cache_key,
     cached_events,
@@ -68,10 +66,10 @@ from codex_nb.session.prompt import (
     redacted_places,
     request_redactor,
 )
-from codex_nb.session.structured_output import value_format, value_markdown
+from codex_nb.session.structured_output import SchemaMismatch, value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, switch_account
 from codex_nb.session.thread_file import past_turns
-from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
+from codex_nb.session.turn import STOPPED, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
 from codex_nb.tools.skills import skill_tool
 
@@ -83,10 +81,10 @@ if TYPE_CHECKING:
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
-    from codex_nb.responses.events import RateLimits, Window
+    from codex_nb.responses.events import RateLimits
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.responses.request import Backend, Throttle
-    from codex_nb.session.answer_cache import CacheKey
+    from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, CacheKey
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.mcp import McpServers
     from codex_nb.session.prompt import TurnInput, TurnRequest
@@ -168,6 +166,11 @@ class ResolvedTurn:
     def cannot_search(self) -> bool:
         """Whether there is no such tool: models of the lite form search by a tool of the CLI's."""
         return self.model.is_lite and not self.request.agent
+
+    @property
+    def text_format(self) -> dict[str, Any] | None:
+        """The format of the answer's text, where a value is wanted."""
+        return self.value_format.text_format if self.value_format is not None else None
 
     @property
     def search_tool(self) -> tuple[JsonObject, ...]:
@@ -279,7 +282,6 @@ class Preview:
 class _BatchReading:
     """What is read once for all questions of a batch; None until it is read."""
 
-    throttle: Throttle | None
     secrets: set[str] | None = None
     project: ProjectInstructions | None = None
 
@@ -353,9 +355,9 @@ class Assistant:
         credentials: CredentialManager,
         models: ModelChoice,
         threads: ThreadStore,
+        answers: AnswerCache,
         settings: Settings,
         environ: Mapping[str, str],
-        answers: AnswerCache | None = None,
         agent: Agent | None = None,
         instructions: str = BASE,
     ) -> None:
@@ -367,7 +369,7 @@ class Assistant:
         self._models = models
         self._settings = settings
         self._environ = environ
-        self._answers = answers or AnswerCache(None)
+        self._answers = answers
         self._agent = agent
         self._compactor = Compactor(client.stream)
         self._instructions = instructions
@@ -376,7 +378,7 @@ class Assistant:
         self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
         self._redactor = self._known = Redactor({})
         self._servers: McpServers | None = None
-        self._batch = _BatchReading(None)
+        self._batches: WeakKeyDictionary[Throttle, _BatchReading] = WeakKeyDictionary()
 
     @property
     def is_busy(self) -> bool:
@@ -397,7 +399,7 @@ class Assistant:
         ``sign_in`` is called once when the credentials are refused, and the turn goes on. ``hints`` give notices to
         show at the turn's start.
         """
-        thread = self.threads.open(request.thread) if request.thread else Thread("")
+        thread = self._thread(request)
         self._runs.add(run := _TurnRun(request, thread, ports, approver, sign_in))
         finished: TurnFinished | None = None
         while finished is None:
@@ -428,7 +430,7 @@ class Assistant:
         resolved, notices = run.resolved, list[Notice]()
         if is_first := resolved is None:
             self._settings.ensure_allowed(run.request.approval)
-            resolved = run.resolved = await self._resolve(run.request, run.thread)
+            resolved = run.resolved = await self.resolve(run.request, run.thread)
             notices += switch_account(run.thread, self._account(resolved.credentials))
             run.key = self._cache_key(resolved, run.ports)
         redact = self._turn_redactor(resolved, await self._namespace_secrets(run))
@@ -514,13 +516,8 @@ class Assistant:
             return None
         if resolved.value_format is None:
             return cached
-        parse = resolved.value_format.parse
-
-        def read() -> tuple[Any, str]:
-            value = parse(cached.answer.text)
-            return value, value_markdown(value)
-
         try:
+            read = partial(resolved.value_format.read, cached.answer.text)
             parsed, shown = await run.ports.main_thread.call(read)
         except SchemaMismatch:
             return None
@@ -546,16 +543,16 @@ class Assistant:
         may_use = request.use_cache and not request.agent
         if not may_use or not (request.context is None or request.context.is_complete(known)):
             return None
-        credentials, wanted = resolved.credentials, resolved.value_format
+        anywhere = self._offered(request, ports).only(lambda tool: not tool.needs_notebook)
         return cache_key(
             request,
             replace(
                 resolved.template,
-                tools=(*self._offered(request, ports).only(_works_anywhere).specs(), *resolved.search_tool),
-                text_format=wanted.text_format if wanted else None,
+                tools=(*anywhere.specs(), *resolved.search_tool),
+                text_format=resolved.text_format,
             ),
-            account=credentials,
-            provider=self._provider(credentials),
+            account=resolved.credentials,
+            provider=self._provider(resolved.credentials),
             instructions=resolved.instructions,
         )
 
@@ -565,10 +562,6 @@ class Assistant:
     def _account(self, credentials: Credentials) -> str:
         return account_digest(credentials, self._provider(credentials))
 
-    async def resolve(self, request: TurnRequest) -> ResolvedTurn:
-        """Return what a question of no thread would be asked with, now."""
-        return await self._resolve(request, Thread(""))
-
     async def parameters(self, request: TurnRequest) -> dict[str, Any]:
         """Return what answers depend on besides their prompts, in questions that have nothing but a prompt."""
         resolved = await self.resolve(request)
@@ -577,7 +570,7 @@ class Assistant:
             "billing": resolved.credentials.billing,
             "model": resolved.model.slug,
             "effort": resolved.choice.effort,
-            "schema": resolved.value_format.text_format if resolved.value_format else None,
+            "schema": resolved.text_format,
             "instructions": resolved.instructions,
         }
 
@@ -592,7 +585,7 @@ class Assistant:
         for question in questions:
             thread = Thread("")
             if resolved is None:
-                resolved = await self._resolve(question, thread)
+                resolved = await self.resolve(question)
             asked = replace(question, tools=resolved.request.tools)
             resolved = replace(resolved, turn_id=new_uuid(), request=asked, thread=thread)
             run = _TurnRun(question, thread, ports, approver, no_login, resolved)
@@ -602,10 +595,9 @@ class Assistant:
 
     async def first_request(self, request: TurnRequest) -> ResponsesRequest | None:
         """Return the beginning of a question's request; None where a saved answer may serve instead."""
-        thread = self.threads.open(request.thread) if request.thread else Thread("")
         if request.use_cache and not request.fresh and not self._answers.is_empty:
             return None
-        return (await self._resolve(request, thread)).template
+        return (await self.resolve(request, self._thread(request))).template
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
         rules = ApprovalRules(request.approval, self.memory)
@@ -618,36 +610,26 @@ class Assistant:
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
         """Return the turn's answer; raises the error it failed with, and CancelledError for a cancelled caller."""
         async with aclosing(self.turn(request, ports=ports, approver=approver)) as events:
-            async for event in events:
-                last = event
-        if not isinstance(last, TurnFinished):
-            raise CodexError("The turn ended without a result.", hint="Ask again.")
+            [finished] = [event async for event in events if isinstance(event, TurnFinished)]
         task = asyncio.current_task()
-        if last.answer.status == "cancelled" and task is not None and task.cancelling():
+        if finished.answer.status == "cancelled" and task is not None and task.cancelling():
             raise asyncio.CancelledError
-        if last.answer.status == "failed":
-            raise last.failure or CodexError(last.error or "The turn failed.")
-        return last.answer
+        if finished.answer.status == "failed":
+            raise finished.failure or CodexError(finished.error or "The turn failed.")
+        return finished.answer
 
     async def preview(self, request: TurnRequest, ports: Ports) -> Preview:
         """Return the request that a turn would begin with; nothing is sent of it, and its thread stays as it is.
 
         Without a login, the model is the one in the settings.
         """
-        thread = self.threads.open(request.thread) if request.thread else Thread("")
-        settings, text_format, search = self._settings, None, tuple[dict[str, Any], ...]()
-        template, sends_images, window = (
-            ResponsesRequest(request.model or settings.model or "", ()),
-            True,
-            None,
-        )
-        project = await self.project(request)
+        thread, project = self._thread(request), await self.project(request)
+        template, model = ResponsesRequest(request.model or self._settings.model or "", ()), None
+        search: tuple[JsonObject, ...] = ()
         with suppress(CodexError):
-            resolved = await self._resolve(request, thread)
-            request, template, model = resolved.request, resolved.template, resolved.model
-            sends_images, window = model.supports_images, model.context_window
-            search = resolved.search_tool
-            text_format = resolved.value_format.text_format if resolved.value_format else None
+            resolved = await self.resolve(request, thread)
+            request, model, search = resolved.request, resolved.model, resolved.search_tool
+            template = replace(resolved.template, text_format=resolved.text_format)
         turn_input = build_input(
             request,
             thread,
@@ -655,16 +637,18 @@ class Assistant:
             project=project,
             redactor=request_redactor(self.redactor(), request).merged_with(self._known),
             untrusted=UntrustedBlock("CODE"),  # a preview stays the same; a turn has a random word there
-            sends_images=sends_images,
+            sends_images=model is None or model.supports_images,
         )
         redact = TurnRedactor(turn_input.redactor)
         sent = replace(
             template,
             input=(*redact.items(thread.items), *turn_input.items),
             tools=turn_input.redactor.within((*self._offered(request, ports).specs(), *search)),
-            text_format=turn_input.redactor.within(text_format) if text_format else None,
+            text_format=turn_input.redactor.within(template.text_format),
         )
-        return Preview(sent, turn_input, thread.needs_compaction(window))
+        return Preview(
+            sent, turn_input, thread.needs_compaction(model.context_window if model is not None else None)
+        )
 
     async def compact(self, request: TurnRequest, secrets: Iterable[str]) -> tuple[Notice, ...]:
         """Compact the thread of a request without asking anything; ``secrets`` are values to remove from it.
@@ -677,7 +661,7 @@ class Assistant:
                 raise CodexError(
                     "There is nothing to compact in this thread.", hint="Ask with %%codex first."
                 )
-            resolved = await self._resolve(request, thread)
+            resolved = await self.resolve(request, thread)
             switched = switch_account(thread, self._account(resolved.credentials))
             thread.redact(self._turn_redactor(resolved, secrets))
             notice = await self._compactor.compact(thread, resolved.template)
@@ -734,11 +718,8 @@ class Assistant:
 
     def _reading(self, request: TurnRequest) -> _BatchReading:
         """Return what the questions of the request's batch share; a question of no batch shares nothing."""
-        if request.throttle is None:
-            return _BatchReading(None)
-        if self._batch.throttle is not request.throttle:
-            self._batch = _BatchReading(request.throttle)
-        return self._batch
+        reading = _BatchReading()
+        return self._batches.setdefault(request.throttle, reading) if request.throttle else reading
 
     def _turn_redactor(self, resolved: ResolvedTurn, variables: Iterable[str]) -> TurnRedactor:
         """Return the redactor of a turn, which knows every secret in what is sent, and those of earlier turns."""
@@ -766,7 +747,11 @@ class Assistant:
             reading.project = await read_project(self._settings, request, self._environ)
         return reading.project
 
-    async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
+    def _thread(self, request: TurnRequest) -> Thread:
+        return self.threads.open(request.thread) if request.thread else Thread("")
+
+    async def resolve(self, request: TurnRequest, thread: Thread | None = None) -> ResolvedTurn:
+        """Return what a question would be asked with, now; None is for one of no thread. Raises CodexError."""
         wanted = None if request.schema is None else value_format(request.schema)
         settings = self._settings
         project = await self.project(request)
@@ -786,9 +771,18 @@ class Assistant:
         model = await self._models.choose(request.model or settings.model)
         if settings.model_context_window is not None:
             model = replace(model, context_window=settings.model_context_window)
-        instructions = self._instructions + project.whole
-        parts = (request, thread, credentials, model, settings, project, instructions, wanted, news)
-        return ResolvedTurn(new_uuid(), *parts)
+        return ResolvedTurn(
+            turn_id=new_uuid(),
+            request=request,
+            thread=thread or Thread(""),
+            credentials=credentials,
+            model=model,
+            settings=settings,
+            project=project,
+            instructions=self._instructions + project.whole,
+            value_format=wanted,
+            news=news,
+        )
 
     def servers(self) -> McpServers:
         """Return the MCP servers of the configuration."""
@@ -812,7 +806,7 @@ class Assistant:
         replay: Replay | None = None,
         replayed: frozenset[CallKey] = frozenset(),
     ) -> Turn:
-        request, wanted = resolved.request, resolved.value_format
+        request = resolved.request
         untrusted, tools = UntrustedBlock(), self._offered(request, run.ports)
         turn_input = build_input(
             request,
@@ -825,14 +819,13 @@ class Assistant:
         )
         redactor = turn_input.redactor
         redact.use(redactor)
-        text_format = redactor.within(wanted.text_format) if wanted else None
         answered = {run.key.digest} if run.key else set()
         return Turn(
             started=resolved.started,
             request=replace(
                 resolved.template,
                 tools=redactor.within((*tools.specs(), *resolved.search_tool)),
-                text_format=text_format,
+                text_format=redactor.within(resolved.text_format),
             ),
             new_items=turn_input.items,
             sent_digests=turn_input.sent_digests | answered | {self._account(resolved.credentials)},
@@ -848,8 +841,7 @@ class Assistant:
                 lambda values: redact.learn({*values, *environment_secrets(self._environ).values()}),
             ),
             notices=(*notices, *resolved.notices(turn_input)),
-            parse=wanted.parse if wanted else None,
-            show=value_markdown,
+            value_format=resolved.value_format,
             on_limits=self._on_limits,
             sign_in=partial(self._sign_in_again, resolved.credentials, run.sign_in),
             replay=replay,
@@ -885,17 +877,9 @@ class Assistant:
             key = f"{window.limit} {window.label} {window.resets_at}"
             if used >= NEAR_LIMIT_PERCENT and key not in self._warned:
                 self._warned.add(key)
-                return Notice("limits", _near_limit(f"{used:.0f}", window))
+                resets = f"; it resets {date_time(window.resets_at)}" if window.resets_at else ""
+                return Notice("limits", f"{used:.0f} % of the {window.label} limit is used{resets}.")
         return None
-
-
-def _works_anywhere(tool: Tool[Any]) -> bool:
-    return not tool.needs_notebook
-
-
-def _near_limit(percent: str, window: Window) -> str:
-    used = f"{percent} % of the {window.label} limit is used"
-    return f"{used}." if window.resets_at is None else f"{used}; it resets {date_time(window.resets_at)}."
 
 
 FIRST_USE = (

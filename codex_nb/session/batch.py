@@ -1,7 +1,7 @@
 """Many questions at once: in order, a few at a time, waiting for rate limits, ended by an error that all would meet.
 
-An executor runs the questions: anything with the ``submit`` of ``concurrent.futures``, such as a cluster's executor;
-:class:`CoroutineExecutor` runs them on this process's own engine.
+The questions run on this process's own engine, or on an executor: anything with the ``submit`` of
+``concurrent.futures``, such as a cluster's.
 
 The journal of a batch is a file to which each answer is appended as it comes, so that no run pays for it again. A line
 of JSON each: a header, and what became of a question, by its key::
@@ -24,12 +24,12 @@ import math
 import os
 import stat
 import sys
-from array import array
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
 from codex_nb.files import LockState, try_lock, unlock
@@ -38,11 +38,11 @@ from codex_nb.parse import loads
 from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
 from codex_nb.session.outbound import tokens_of
-from codex_nb.session.turn import SchemaMismatch
+from codex_nb.session.structured_output import SchemaMismatch
 from codex_nb.tools.introspection import library_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from codex_nb.responses.events import RateLimits
@@ -74,17 +74,6 @@ class Executor(Protocol):
         ...
 
 
-class CoroutineExecutor:
-    """Runs coroutine functions; ``begin`` submits a coroutine to a loop and returns its future."""
-
-    def __init__(self, begin: Callable[[Coroutine[Any, Any, Any]], Future]) -> None:
-        self._begin = begin
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-        """Begin the coroutine."""
-        return self._begin(function(*arguments))
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far a batch is.
@@ -100,18 +89,13 @@ class Progress:
     tokens: int = 0
 
 
-def wait_for_any(futures: Collection[Future], timeout_s: float) -> None:
-    """Wait until one of the futures is done, or for ``timeout_s`` seconds."""
-    concurrent.futures.wait(futures, timeout_s, concurrent.futures.FIRST_COMPLETED)
-
-
 @dataclass
 class Batch:
     """The questions of one call, and their outcomes.
 
-    ``ask`` is called by the executor with a prompt; it returns an Answer, or returns or raises a CodexError, after all
-    its retries. What else comes of a call is the executor's own failure: that question's, and no other's. With
-    ``parse``, which raises SchemaMismatch, completed answers are given their values here.
+    ``begin`` begins to ask a prompt; its future has an Answer, or a CodexError as its result or exception, after all
+    retries. What else comes of it is the executor's own failure: that question's, and no other's. With ``parse``, which
+    raises SchemaMismatch, completed answers are given their values here.
     ``wait`` is called on this thread while nothing can be started, and may serve widgets and calls meanwhile; ``wake``
     is called on any thread, to end such a wait. ``waiting_s`` tells how long a rate limit still lasts. A
     KeyboardInterrupt ends the batch: outcomes so far are returned, the rest are answers with the status "cancelled".
@@ -120,21 +104,19 @@ class Batch:
     """
 
     prompts: tuple[str, ...]
-    ask: Callable[[str], Any]
-    executor: Executor
+    begin: Callable[[str], Future]
+    wait: Callable[[Collection[Future], float], None]
     concurrency: int = 8
     on_error: Literal["raise", "return"] = "raise"
     on_progress: Callable[[Progress], None] = lambda _progress: None
-    wait: Callable[[Collection[Future], float], None] = wait_for_any
     wake: Callable[[], None] = lambda: None
     waiting_s: Callable[[], float] = lambda: 0.0
     journal: Journal | None = None
     parse: Callable[[str], Any] | None = None
-    _begun: int = field(default=0, init=False)  # of the questions to ask: those before it were begun
     _settled: int = field(default=0, init=False)
     _failed: int = field(default=0, init=False)
     _tokens: int = field(default=0, init=False)
-    _to_ask: Sequence[int] = field(default=(), init=False)
+    _to_ask: Iterator[int] = field(init=False)
     _running: dict[Future, int] = field(default_factory=dict, init=False)
     _finished: deque[Future] = field(default_factory=deque, init=False)
     _outcomes: list[Outcome | None] = field(default_factory=list, init=False)
@@ -146,12 +128,10 @@ class Batch:
                 key="concurrency",
                 hint="Leave it out for the default of 8.",
             )
-        self._outcomes = [None] * len(self.prompts)
-        self._to_ask = range(len(self.prompts))
-        if self.journal is not None:
-            self._outcomes = list(self.journal.answers)
-            self._to_ask = array("L", (n for n, known in enumerate(self._outcomes) if known is None))
-            self._settled = len(self.prompts) - len(self._to_ask)
+        answers = [None] * len(self.prompts) if self.journal is None else self.journal.answers
+        self._outcomes = list(answers)
+        self._settled = sum(known is not None for known in answers)
+        self._to_ask = (index for index, known in enumerate(self._outcomes) if known is None)
 
     def run(self) -> list[Outcome]:
         """Ask everything; return :meth:`outcomes`, which are complete up to an error that is raised."""
@@ -172,13 +152,11 @@ class Batch:
         return [Answer("", status="cancelled") if outcome is None else outcome for outcome in self._outcomes]
 
     def _begin(self) -> None:
-        while self._begun < len(self._to_ask) and len(self._running) < self.concurrency:
-            index = self._to_ask[self._begun]
-            self._begun += 1
+        while len(self._running) < self.concurrency and (index := next(self._to_ask, None)) is not None:
             if self.journal is not None:
                 self.journal.asked(index)
             try:
-                future = self.executor.submit(self.ask, self.prompts[index])
+                future = self.begin(self.prompts[index])
             except Exception as error:  # noqa: BLE001  (the executor's own, such as a pool that has broken)
                 future = concurrent.futures.Future()
                 future.set_exception(error)
@@ -221,14 +199,12 @@ class Batch:
     def _outcome(self, future: Future) -> Outcome:
         try:
             outcome = future.result()
-            if isinstance(outcome, Answer) and self.parse is not None and outcome.status == "completed":
+            if isinstance(outcome, Answer | CodexError):
                 return with_value(outcome, self.parse)
         except CodexError as error:
             return error
         except (Exception, SystemExit) as error:  # noqa: BLE001  (the executor's own, such as a worker that died)
             return _lost(error)
-        if isinstance(outcome, Answer | CodexError):
-            return outcome
         return CodexError(f"The executor gave no Answer, but {type(outcome).__name__}.", hint=ASK_AGAIN)
 
     def _answered(self, index: int, answer: Answer) -> None:
@@ -236,9 +212,9 @@ class Batch:
         self._tokens += answer.usage.total_tokens
         if self.journal is None:
             self._put(index, answer)
-            return
-        self._put(index, _kept_answer(answer))
-        self.journal.answered(index, answer)
+        else:  # as a journal keeps it: without the response's items, which are most of its size
+            self._put(index, replace(answer, items=(), model=sys.intern(answer.model)))
+            self.journal.answered(index, answer)
 
     def _put(self, index: int, outcome: Outcome) -> None:
         self._settled += self._outcomes[index] is None
@@ -247,9 +223,8 @@ class Batch:
 
     def _fail_rest(self, error: CodexError) -> None:
         """Give the questions that were never asked the same error."""
-        while self._begun < len(self._to_ask):
-            self._put(self._to_ask[self._begun], error)
-            self._begun += 1
+        for index in self._to_ask:
+            self._put(index, error)
         self._report()
 
     def _stop(self) -> None:
@@ -272,10 +247,12 @@ def _lost(error: BaseException) -> CodexError:
     return lost
 
 
-def with_value(answer: Answer, parse: Callable[[str], Any]) -> Outcome:
-    """Return the answer with the value of its text, or the error that it has none."""
+def with_value(outcome: Outcome, parse: Callable[[str], Any] | None) -> Outcome:
+    """Return a complete answer with the value of its text, or the error that it has none; others as they are."""
+    if parse is None or isinstance(outcome, CodexError) or outcome.status != "completed":
+        return outcome
     try:
-        return replace(answer, parsed=parse(answer.text))
+        return replace(outcome, parsed=parse(outcome.text))
     except SchemaMismatch as mismatch:
         return CodexError(f"The answer does not match the schema: {mismatch}", hint=ASK_AGAIN)
 
@@ -357,7 +334,13 @@ KEPT_STATUSES = frozenset({"completed", "incomplete"})  # what has been paid for
 _COUNTS = attrgetter(*(count.name for count in fields(Usage)))
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 LONGEST_LINE = 64 * 1024 * 1024
-OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# Opened so, a pipe is not waited for; not every system has each flag.
+OPEN_FLAGS = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_APPEND
+    | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK"))
+)
 
 
 class Journal:
@@ -375,35 +358,26 @@ class Journal:
         self._keys = _keys(parameters, prompts)
         self.answers: list[Answer | None] = [None] * len(prompts)
         self.in_doubt = 0
-        self._descriptor = self._open()
+        with self._using_file():
+            self._descriptor = os.open(path, OPEN_FLAGS, 0o600)
         try:
-            self._read()
+            with self._using_file():
+                self._claim()
+                self._read()
         except BaseException:
             os.close(self._descriptor)
             raise
 
-    def _open(self) -> int:
-        descriptor = -1
-        try:
-            # no open of a pipe may wait for its other end
-            descriptor = os.open(self._path, OPEN_FLAGS | getattr(os, "O_NONBLOCK", 0), 0o600)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise self._unusable("it is not a regular file")
-            if try_lock(descriptor) is LockState.HELD:
-                raise self._unusable(
-                    "another run is writing it",
-                    hint="Wait for that run, or give each run a journal of its own.",
-                )
-            if hasattr(os, "fchmod"):
-                os.fchmod(descriptor, 0o600)
-        except OSError as error:
-            if descriptor >= 0:
-                os.close(descriptor)
-            raise self._unusable(error.strerror or type(error).__name__) from error
-        except ConfigError:
-            os.close(descriptor)
-            raise
-        return descriptor
+    def _claim(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            raise self._unusable("it is not a regular file")
+        if try_lock(self._descriptor) is LockState.HELD:
+            raise self._unusable(
+                "another run is writing it",
+                hint="Wait for that run, or give each run a journal of its own.",
+            )
+        if hasattr(os, "fchmod"):
+            os.fchmod(self._descriptor, 0o600)
 
     def _read(self) -> None:
         """Take in what earlier runs have written, and end the line that the last of them may have left open."""
@@ -411,7 +385,8 @@ class Journal:
         doubtful: set[int] = set()
         ends_open = False
         with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            lines = _lines(file)
+            # of a line that is longer than any answer, its pieces
+            lines = iter(partial(file.readline, LONGEST_LINE), b"")
             header = next(lines, b"")
             if header != HEADER and not HEADER.startswith(header):
                 raise self._unusable("it is not a journal of codex_nb", hint="Name a new file.")
@@ -440,15 +415,13 @@ class Journal:
     def parse(self, parse: Callable[[str], Any]) -> None:
         """Give the answers of earlier runs their values; one whose text has none is asked again."""
         for index, answer in enumerate(self.answers):
-            if answer is not None and answer.status == "completed":
-                try:
-                    self.answers[index] = replace(answer, parsed=parse(answer.text))
-                except SchemaMismatch:
-                    self.answers[index] = None
+            if answer is not None:
+                outcome = with_value(answer, parse)
+                self.answers[index] = None if isinstance(outcome, CodexError) else outcome
 
     def asked(self, index: int) -> None:
         """Note that a question is about to be sent."""
-        self._write_bytes(b'{"asked":"%s"}\n' % self._keys[index].encode("ascii"))  # a key needs no escapes
+        self._write({"asked": self._keys[index]})
 
     def answered(self, index: int, answer: Answer) -> None:
         """Keep an answer; one that was cancelled stays in doubt."""
@@ -471,12 +444,16 @@ class Journal:
         self._write_bytes(_to_json(entry).encode("ascii") + b"\n")
 
     def _write_bytes(self, line: bytes) -> None:
+        with self._using_file():
+            if os.write(self._descriptor, line) < len(line):
+                raise self._unusable("the disk is full", hint="Make room and run the cell again.")
+
+    @contextmanager
+    def _using_file(self) -> Iterator[None]:
         try:
-            is_whole = os.write(self._descriptor, line) == len(line)
+            yield
         except OSError as error:
             raise self._unusable(error.strerror or type(error).__name__) from error
-        if not is_whole:
-            raise self._unusable("the disk is full", hint="Make room and run the cell again.")
 
     def _unusable(
         self, reason: str, *, hint: str = "Make room or name another file; the answers so far are kept."
@@ -487,11 +464,6 @@ class Journal:
             key="journal",
             hint=hint,
         )
-
-
-def _kept_answer(answer: Answer) -> Answer:
-    """Return an answer as a journal keeps it: without the response's items, which are most of its size."""
-    return replace(answer, items=(), model=sys.intern(answer.model))
 
 
 def _keys(parameters: object, prompts: Sequence[str]) -> list[str]:
@@ -542,9 +514,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file; of one that is longer than any answer, its pieces."""
-    while line := file.readline(LONGEST_LINE):
-        yield line

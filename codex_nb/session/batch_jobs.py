@@ -15,8 +15,8 @@ import json
 import re
 import tempfile
 import time
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
@@ -116,6 +116,7 @@ class BatchClient:
 
     async def upload(self, file: IO[bytes]) -> str:
         """Upload the requests of a batch; return the file's id."""
+        file.flush()
         file.seek(0)
         parts = {"file": ("batch.jsonl", file, "application/jsonl")}
         fields = await self._ask("POST", "/files", TRANSFER_S, data={"purpose": "batch"}, files=parts)
@@ -150,7 +151,7 @@ class BatchClient:
         async with self._reply(method, path, timeout_s, **content) as response:
             body = await response.aread()
         try:
-            found = loads(body) if fits(body, MAX_LINE_MEMORY) else None
+            found = loads(body)  # MAX_REPLY_BYTES bounds it
         except ValueError:
             found = None
         if not isinstance(found, dict):
@@ -260,7 +261,11 @@ LINES_AT_ONCE = 50  # that are read before the engine's other tasks go on
 EXPIRED = "batch_expired"
 NOT_SUBMITTED = "not_submitted"
 _PASSED_OVER = frozenset({EXPIRED, NOT_SUBMITTED, "batch_cancelled", "request_timeout"})
-_UNFINISHED = ("not submitted", "validating", "in_progress", "finalizing", "cancelling")
+# The farthest behind first; a state that is not known comes before all others.
+_STATES = (
+    *("not submitted", "validating", "in_progress", "finalizing", "cancelling"),
+    *("failed", "expired", "cancelled", "completed"),
+)
 
 
 @dataclass
@@ -305,7 +310,7 @@ class JobStatus:
     @property
     def has_ended(self) -> bool:
         """Whether nothing more comes of the job."""
-        return self.state not in _UNFINISHED
+        return self.state in ENDED
 
 
 class JobStore:
@@ -353,28 +358,20 @@ async def submit(
     All files are uploaded before the first batch begins. Raises CodexError; when a batch but the first cannot begin,
     the job goes on without it until it is submitted again.
     """
-    record = JobRecord(0)
-    with ExitStack() as files:
-        file, size = files.enter_context(tempfile.TemporaryFile()), 0
-        part = Part("")
+    record, part, size = JobRecord(0), Part(""), 0
+    with tempfile.TemporaryFile() as file:
         async for body in bodies:
             line = _request_line(str(record.count), body)
             if part.count == most_requests or (part.count and size + len(line) > most_bytes):
-                record.parts.append(await _uploaded(client, part, file))
+                record.parts.append(replace(part, input_file=await client.upload(file)))
                 file.truncate(0)
                 file.seek(0)
                 part, size = Part("", first=record.count), 0
             file.write(line)
             size, part.count, record.count = size + len(line), part.count + 1, record.count + 1
-        record.parts.append(await _uploaded(client, part, file))
+        record.parts.append(replace(part, input_file=await client.upload(file)))
     await _begin(client, record, store)
     return record
-
-
-async def _uploaded(client: BatchClient, part: Part, file: IO[bytes]) -> Part:
-    file.flush()
-    part.input_file = await client.upload(file)
-    return part
 
 
 async def _begin(client: BatchClient, record: JobRecord, store: JobStore) -> None:
@@ -428,7 +425,7 @@ class BatchJob:
     @property
     def status(self) -> JobStatus:
         """How far the job is, by the service's newest word."""
-        found: list[RemoteBatch | None] = self._run(self._remote())
+        found: list[RemoteBatch | None] = self._run(self._remotes())
         known = [remote for remote in found if remote is not None]
         total = self._record.count or known[0].total
         done = sum(remote.done for remote in known)
@@ -445,11 +442,8 @@ class BatchJob:
         """Return the state of the batch that is furthest behind; a new submission replaces what has ended."""
         originals = sum(1 for part in self._record.parts if part.count) or 1
         ended = states[originals:][-1:] or states
-        order = ("failed", "expired", "cancelled")
-        found = [state for state in _UNFINISHED if state in states] + [
-            each for each in order if each in ended
-        ]
-        return found[0] if found else "completed"
+        counted = [state for state in states if state not in ENDED] or ended
+        return min(counted, key=lambda state: _STATES.index(state) if state in _STATES else -1)
 
     def wait(self, timeout_s: float | None = None) -> Any:
         """Wait until the job has ended, showing how far it is, and return :meth:`results`.
@@ -480,7 +474,7 @@ class BatchJob:
         A question that failed or expired has its CodexError in its place, one that was cancelled an Answer with the
         status "cancelled". Raises CodexError while the job has not ended.
         """
-        return self._shaped([self._parsed(outcome) for outcome in self._run(self._outcomes())])
+        return self._shaped([with_value(outcome, self._parse) for outcome in self._run(self._outcomes())])
 
     def cancel(self) -> None:
         """Cancel the job; questions that are answered by then stay answered."""
@@ -491,12 +485,7 @@ class BatchJob:
         self._run(self._resubmit())
         return self
 
-    def _parsed(self, outcome: Outcome) -> Outcome:
-        if self._parse is None or isinstance(outcome, CodexError) or outcome.status != "completed":
-            return outcome
-        return with_value(outcome, self._parse)
-
-    async def _remote(self) -> list[RemoteBatch | None]:
+    async def _remotes(self) -> list[RemoteBatch | None]:
         client = await self._connect()
         ids = [part.batch_id for part in self._record.parts]
         return [None if each is None else await client.find(each) for each in ids]
@@ -504,26 +493,23 @@ class BatchJob:
     async def _outcomes(self) -> list[Outcome]:
         client = await self._connect()
         found: dict[int, Outcome] = {}
-        remotes = await self._remote()
+        remotes = await self._remotes()
         if any(remote is not None and not remote.has_ended for remote in remotes):
             raise CodexError(
                 f"The batch job {self.id} has not ended yet.", hint="Use .wait(), or ask again later."
             )
-        defaults = []
+        missing: dict[int, Outcome] = {}
         for part, remote in zip(self._record.parts, remotes, strict=True):
             if remote is not None:
                 await _read(client, remote, found)
-            defaults.append((range(part.first, part.first + part.count), _missing(remote)))
+            missing |= dict.fromkeys(range(part.first, part.first + part.count), _missing(remote))
         count = self._record.count or max(found, default=-1) + 1
-        return [
-            found.get(index)
-            or next((default for span, default in defaults if index in span), _missing(remotes[0]))
-            for index in range(count)
-        ]
+        known = missing | found
+        return [known.get(index) or _missing(remotes[0]) for index in range(count)]
 
     async def _cancel(self) -> None:
         client = await self._connect()
-        for remote in await self._remote():
+        for remote in await self._remotes():
             if remote is not None and not remote.has_ended:
                 await client.cancel(remote.id)
 
@@ -534,7 +520,7 @@ class BatchJob:
             return
         outcomes = await self._outcomes()
         missing = {str(index) for index, outcome in enumerate(outcomes) if _is_open(outcome)}
-        for part, remote in zip(tuple(self._record.parts), await self._remote(), strict=True):
+        for part, remote in zip(tuple(self._record.parts), await self._remotes(), strict=True):
             if remote is None or not missing or not (source := part.input_file or remote.input_file):
                 continue
             with tempfile.TemporaryFile() as file:
@@ -542,7 +528,7 @@ class BatchJob:
                     taken = _pick(requests, file, missing)
                 missing -= taken
                 if taken:
-                    self._record.parts.append(await _uploaded(client, Part(""), file))
+                    self._record.parts.append(Part(await client.upload(file)))
         await _begin(client, self._record, self._store)
 
 

@@ -27,15 +27,13 @@ from codex_nb.session.prompt import (
     DetailLevel,
     NotebookContext,
     SectionKind,
-    cell_images,
     cell_text,
     id_label,
     is_question,
     question_of,
 )
-from codex_nb.tools.describe import Description, Detail, describe
+from codex_nb.tools.describe import Description, Detail, describe, output_images
 from codex_nb.tools.file_access import (
-    FileContent,
     FileRefused,
     is_image,
     may_hold_credentials,
@@ -78,14 +76,20 @@ _NAME = re.compile(r"[^\W\d]\w*")
 _CELL_NAME = re.compile(r"cells?_?(\d{1,9})", re.IGNORECASE)
 _ASCII_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CELL_WORDS = frozenset({"cell", "cells"})
-_FILE_WORDS = frozenset({"file", "files"})
-_IMAGE_WORDS_OF_MENTIONS = frozenset({"image", "images", "img", "picture", "figure", "fig", "plot"})
+_KIND_OF_WORD: Mapping[str, Literal["file", "image"]] = {
+    **dict.fromkeys(("file", "files"), "file"),
+    **dict.fromkeys(("image", "images", "img", "picture", "figure", "fig", "plot"), "image"),
+}
 _FIGURES = frozenset({"fig", "figure"})
 _KINDS = ("cell", "file", "image")
 _TRAILING = ".?!:)]}…"
 
 # Draws a figure or a picture that a variable holds as a data URL, None for anything else; raises CodexError
 Draw = Callable[[str, object], "str | None"]
+
+
+def no_picture(_name: str, _value: object) -> None:
+    """Draw nothing."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +99,6 @@ class Mention:
     kind: Literal["cell", "file", "image", "variable", "unknown"]
     target: str
     written: str = ""
-
-
-@dataclass(frozen=True)
-class ResolvedMentions:
-    """The sections and images (data URLs) of mentions, and the reasons for those that cannot be sent.
-
-    ``remarks`` say how a mention was understood, where it can be understood in two ways.
-    """
-
-    sections: tuple[ContextSection, ...] = ()
-    images: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 def mentions_in(prompt: str, folder: Path | None = None) -> tuple[Mention, ...]:
@@ -137,13 +128,9 @@ def _mention(match: re.Match[str], folder: Path | None) -> Mention | None:
             return Mention("file", path)
         held = _NAME.match(path)
         return Mention("variable", held[0], path if held[0] != path else "") if held else None
-    word = match["kind"].lower()
     target = match["quoted"] or match["single"] or match["plain"].replace("\\ ", " ").rstrip(_TRAILING)
-    if word in _FILE_WORDS:
-        return Mention("file", target)
-    if word in _IMAGE_WORDS_OF_MENTIONS:
-        return Mention("image", target)
-    return Mention("unknown", target, match["kind"])
+    kind = _KIND_OF_WORD.get(match["kind"].lower())
+    return Mention(kind, target) if kind is not None else Mention("unknown", target, match["kind"])
 
 
 def _is_file(name: str, folder: Path) -> bool:
@@ -156,10 +143,10 @@ def _is_file(name: str, folder: Path) -> bool:
         return False
 
 
-def variables_in(prompt: str, folder: Path | None = None) -> tuple[str, ...]:
-    """Return the names of the variables that a question mentions."""
+def variables_in(mentions: Iterable[Mention]) -> tuple[str, ...]:
+    """Return the names of the variables that are mentioned."""
     names: dict[str, None] = {}
-    for mention in mentions_in(prompt, folder):
+    for mention in mentions:
         if mention.kind == "variable":
             names |= dict.fromkeys(_readings(mention.target))
         elif mention.kind in {"image", "unknown"}:
@@ -188,100 +175,165 @@ class ContentDigests:
         return "" if secrets else self.hasher.digest(value) or ""
 
 
-@dataclass(frozen=True)
-class MentionSources:
-    """Where mentions are looked for; ``draw`` makes pictures of figures."""
+@dataclass
+class Mentions:
+    """What is mentioned with an ``@``: where it is looked for, and what was found.
+
+    ``draw`` makes pictures of figures. ``sections`` and ``images`` (data URLs) are sent in full; ``problems`` are the
+    reasons for what cannot be, and ``remarks`` say how a mention was understood that can be understood in two ways.
+    """
 
     snapshot: NotebookSnapshot | None
     namespace: VisibleVariables
     folder: Path | None
     hidden: Hidden
     digests: ContentDigests = ContentDigests()
-    draw: Draw | None = None
+    draw: Draw = no_picture
+    sections: list[ContextSection] = field(default_factory=list, init=False)
+    images: list[str] = field(default_factory=list, init=False)
+    problems: list[str] = field(default_factory=list, init=False)
+    remarks: list[str] = field(default_factory=list, init=False)
 
+    def resolve(self, mentions: Iterable[Mention]) -> None:
+        """Look for everything that is mentioned; a name that is like no known one is just text."""
+        for mention in mentions:
+            match mention.kind:
+                case "variable":
+                    self._variable(mention)
+                case "cell":
+                    self._cell(mention.target)
+                case "image" if mention.target in self.namespace:
+                    self._variable(Mention("variable", mention.target))
+                case "file" | "image":
+                    self._file(mention.target)
+                case "unknown":
+                    self._unknown(mention)
 
-def resolve_mentions(prompt: str, sources: MentionSources) -> ResolvedMentions:
-    """Return everything that a question mentions, in full; a name that is like no known one is just text."""
-    parts = [_resolved(mention, sources) for mention in mentions_in(prompt, sources.folder)]
-    return ResolvedMentions(
-        tuple(section for part in parts for section in part.sections),
-        tuple(image for part in parts for image in part.images),
-        tuple(problem for part in parts for problem in part.problems),
-        tuple(remark for part in parts for remark in part.remarks),
-    )
+    def _unknown(self, mention: Mention) -> None:
+        """Add the variable of a name before a colon; tell of a kind of mention that is misspelt."""
+        word, target = mention.written, mention.target
+        near = get_close_matches(word.lower(), _KINDS, n=1, cutoff=SIMILAR)
+        if word.lower() in _CELL_WORDS:
+            self.problems.append(f"there is no cell {target}")
+        elif word in self.namespace or not near:
+            self._variable(Mention("variable", word))
+        else:
+            self.problems.append(f"there is no @{word}:{target} (did you mean @{near[0]}:{target}?)")
 
-
-def _resolved(mention: Mention, sources: MentionSources) -> ResolvedMentions:
-    match mention.kind:
-        case "variable":
-            return _variable(mention, sources)
-        case "cell":
-            return _cell(mention.target, sources.snapshot, sources.hidden)
-        case "file":
-            return _file(mention.target, sources.folder, sources.hidden)
-        case "image" if mention.target in sources.namespace:
-            return _variable(Mention("variable", mention.target), sources)
-        case "image":
-            return _file(mention.target, sources.folder, sources.hidden)
-        case "unknown":
-            return _unknown(mention, sources)
-
-
-def _unknown(mention: Mention, sources: MentionSources) -> ResolvedMentions:
-    """Return the variable of a name before a colon; tell of a kind of mention that is misspelt."""
-    word, target = mention.written, mention.target
-    if word.lower() in _CELL_WORDS:
-        return ResolvedMentions(problems=(f"there is no cell {target}",))
-    near = get_close_matches(word.lower(), _KINDS, n=1, cutoff=SIMILAR)
-    if word in sources.namespace or not near:
-        return _variable(Mention("variable", word), sources)
-    return ResolvedMentions(problems=(f"there is no @{word}:{target} (did you mean @{near[0]}:{target}?)",))
-
-
-def _variable(mention: Mention, sources: MentionSources) -> ResolvedMentions:
-    namespace = sources.namespace
-    name = next((each for each in _readings(mention.target) if each in namespace), None)
-    if name is None:
-        return _no_variable(mention, sources)
-    value, picture, problems = namespace[name], None, tuple[str, ...]()
-    if sources.draw is not None:
+    def _variable(self, mention: Mention) -> None:
+        name = next((each for each in _readings(mention.target) if each in self.namespace), None)
+        if name is None:
+            self._no_variable(mention)
+            return
+        value, picture = self.namespace[name], None
         try:
-            picture = sources.draw(name, value)
+            picture = self.draw(name, value)
         except CodexError as error:
-            problems = (f"the picture of @{name} ({error.line})",)
-    said = describe(name, value, Detail.FULL)
-    if picture is not None:
-        text = f"{said.text}\n(its picture is attached)"
-        return ResolvedMentions((ContextSection("mention", f"@{name}", text),), (picture,))
-    content = "" if said.whole else sources.digests(name, value)
-    return ResolvedMentions((variable_section("mention", f"@{name}", said, content),), problems=problems)
+            self.problems.append(f"the picture of @{name} ({error.line})")
+        said = describe(name, value, Detail.FULL)
+        if picture is not None:
+            text = f"{said.text}\n(its picture is attached)"
+            self.sections.append(ContextSection("mention", f"@{name}", text))
+            self.images.append(picture)
+        else:
+            content = "" if said.whole else self.digests(name, value)
+            self.sections.append(variable_section("mention", f"@{name}", said, content))
+
+    def _no_variable(self, mention: Mention) -> None:
+        """Add what else a name can mean, or tell of the name it is nearest to."""
+        name = mention.target
+        if cell := _CELL_NAME.fullmatch(name):
+            self._cell(cell[1])
+        elif name in _FIGURES and not mention.written:
+            self._newest_figure(name)
+        else:
+            visible = self.hidden.visible(self.namespace)
+            known = [each for each, value in visible.items() if is_user_variable(each, value)]
+            if near := get_close_matches(name, known, n=1, cutoff=SIMILAR):
+                self.problems.append(f"there is no variable {name} (did you mean @{near[0]}?)")
+            elif mention.written and (file := near_file(mention.written, self.folder)):
+                self.problems.append(f"there is no file {mention.written} (did you mean @{file}?)")
+
+    def _newest_figure(self, name: str) -> None:
+        for number, cell in reversed(_above(self.snapshot)):
+            if not self.hidden.skips(cell) and (images := output_images(cell.outputs)):
+                text = f"(the image of cell {number} is attached)"
+                self.sections.append(ContextSection("mention", f"@{name}", text))
+                self.images.append(images[-1])
+                return
+        self.problems.append(f"there is no figure above for @{name}")
+
+    def _cell(self, target: str) -> None:
+        """Add a cell by its number: ``[3]`` is the one that ran as ``[3]``; a bare 3 else the third of the notebook."""
+        number, snapshot = int(target.strip("[]")), self.snapshot
+        cells = snapshot.cells if snapshot is not None else ()
+        ran = next((cell for cell in cells if cell.execution_count == number), None)
+        placed = next(iter(cells[number - 1 : number]), None) if number > 0 and "[" not in target else None
+        cell = ran or placed
+        if snapshot is None or cell is None:
+            count = f" (there are {_counted(len(cells), 'cell')})" if cells else ""
+            self.problems.append(f"there is no cell {target}{count}")
+            return
+        if self.hidden.skips(cell):
+            self.problems.append(f"cell {target} is marked codex-skip")
+            return
+        said = cell_text(cell.with_outputs(self.hidden.outputs(cell.outputs)), FULL)
+        how = f" (ran as [{number}])" if cell is ran else f" (cell {number} of the notebook)"
+        section = ContextSection(
+            "mention",
+            f"@cell:{target}",
+            said.text,
+            run_label=how + id_label(cell, snapshot.origin),
+            complete=said.complete,
+            content=said.content,
+            shown_cell=cell if len(cell.source) <= FULL.source else None,
+        )
+        self.sections.append(section)
+        self.images += output_images(cell.outputs)
+        if ran is not None and placed is not None and placed is not ran:
+            self.remarks.append(
+                f"@cell:{target} is the cell that ran as [{number}], not cell {number} of the notebook"
+            )
+
+    def _file(self, name: str) -> None:
+        try:
+            section, images = read_apart(lambda: _read_file(name, self.folder, self.hidden))
+        except FileRefused as refusal:
+            self.problems.append(f"{name} {refusal}")
+        except OSError as error:
+            near = near_file(name, self.folder) if isinstance(error, FileNotFoundError) else ""
+            hint = f"; did you mean {near}?" if near else ""
+            self.problems.append(f"{name} cannot be read ({error.strerror or type(error).__name__}{hint})")
+        else:
+            self.sections.append(section)
+            self.images += images
 
 
-def _no_variable(mention: Mention, sources: MentionSources) -> ResolvedMentions:
-    """Return what else a name can mean, and tell of the name it is nearest to."""
-    name = mention.target
-    if cell := _CELL_NAME.fullmatch(name):
-        return _cell(cell[1], sources.snapshot, sources.hidden)
-    if name in _FIGURES and not mention.written:
-        return _newest_figure(name, sources)
-    visible = sources.hidden.visible(sources.namespace)
-    known = [each for each, value in visible.items() if is_user_variable(each, value)]
-    near = get_close_matches(name, known, n=1, cutoff=SIMILAR)
-    if not near and mention.written:
-        file = near_file(mention.written, sources.folder)
-        problem = f"there is no file {mention.written} (did you mean @{file}?)"
-        return ResolvedMentions(problems=(problem,) if file else ())
-    return ResolvedMentions(
-        problems=(f"there is no variable {name} (did you mean @{near[0]}?)",) if near else ()
+def _read_file(name: str, folder: Path | None, hidden: Hidden) -> tuple[ContextSection, tuple[str, ...]]:
+    """Return a file as a section, and the image that it is; raises FileRefused and OSError."""
+    checked, digest = path_of_user(name, folder), None
+    if is_image(name):
+        return ContextSection("mention", f"@file:{name}", "(the image is attached)"), (read_image(checked),)
+    if is_notebook(checked.path):
+        whole = read_notebook(checked, hidden)
+        text, digest = truncate(whole, FILE_LIMIT), _sha256(whole.encode("utf-8", "replace"))
+    else:
+        content = read_bounded(checked, LARGEST_HASHED)
+        if not content.is_text:
+            raise FileRefused("is not a text file")
+        text = truncate(replace(content, data=content.data[: 4 * FILE_LIMIT]).text, FILE_LIMIT)
+        if content.size > 4 * FILE_LIMIT:
+            text += f"\n[truncated: the file has {content.size:,} bytes]"
+        if content.size <= len(content.data):
+            digest = _sha256(content.data)
+    section = ContextSection(
+        "mention", f"@file:{name}", text, digest_text=digest, complete=digest is not None
     )
+    return section, ()
 
 
-def _newest_figure(name: str, sources: MentionSources) -> ResolvedMentions:
-    for number, cell in reversed(_above(sources.snapshot)):
-        if not sources.hidden.skips(cell) and (images := cell_images(cell)):
-            text = f"(the image of cell {number} is attached)"
-            return ResolvedMentions((ContextSection("mention", f"@{name}", text),), images[-1:])
-    return ResolvedMentions(problems=(f"there is no figure above for @{name}",))
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def near_file(name: str, folder: Path | None) -> str:
@@ -310,108 +362,9 @@ def variable_section(
     return ContextSection(kind, title, said.text, digest_text=digest_text, complete=complete, content=content)
 
 
-def _cell(target: str, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
-    """Return a cell by its number: ``[3]`` is the one that ran as ``[3]``; a bare 3 else the third of the notebook."""
-    number, cells = int(target.strip("[]")), snapshot.cells if snapshot else ()
-    ran = next((cell for cell in cells if cell.execution_count == number), None)
-    placed = next(iter(cells[number - 1 : number]), None) if number > 0 and "[" not in target else None
-    cell = ran or placed
-    if cell is None:
-        count = f" (there are {_counted(len(cells), 'cell')})" if cells else ""
-        return ResolvedMentions(problems=(f"there is no cell {target}{count}",))
-    if hidden.skips(cell):
-        return ResolvedMentions(problems=(f"cell {target} is marked codex-skip",))
-    said = cell_text(cell.with_outputs(hidden.outputs(cell.outputs)), FULL)
-    how = f" (ran as [{number}])" if cell is ran else f" (cell {number} of the notebook)"
-    label = "" if snapshot is None else id_label(cell, snapshot.origin)
-    whole = cell if len(cell.source) <= FULL.source else None
-    section = ContextSection(
-        "mention",
-        f"@cell:{target}",
-        said.text,
-        run_label=how + label,
-        complete=said.complete,
-        content=said.content,
-        shown_cell=whole,
-    )
-    is_another = ran is not None and placed is not None and placed is not ran
-    remark = f"@cell:{target} is the cell that ran as [{number}], not cell {number} of the notebook"
-    return ResolvedMentions((section,), cell_images(cell), remarks=(remark,) if is_another else ())
-
-
-def _file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
-    try:
-        return read_apart(lambda: _read_file(name, folder, hidden))
-    except FileRefused as refusal:
-        return ResolvedMentions(problems=(f"{name} {refusal}",))
-    except OSError as error:
-        near = near_file(name, folder) if isinstance(error, FileNotFoundError) else ""
-        hint = f"; did you mean {near}?" if near else ""
-        reason = error.strerror or type(error).__name__
-        return ResolvedMentions(problems=(f"{name} cannot be read ({reason}{hint})",))
-
-
-def _read_file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
-    checked = path_of_user(name, folder)
-    if is_image(name):
-        section = ContextSection("mention", f"@file:{name}", "(the image is attached)")
-        return ResolvedMentions((section,), (read_image(checked),))
-    if is_notebook(checked.path):
-        return _notebook_file(name, read_notebook(checked, hidden))
-    return _text_file(name, read_bounded(checked, LARGEST_HASHED))
-
-
-def _text_file(name: str, content: FileContent) -> ResolvedMentions:
-    if not content.is_text:
-        return ResolvedMentions(problems=(f"{name} is not a text file",))
-    text = replace(content, data=content.data[: 4 * FILE_LIMIT]).text
-    more = "" if content.size <= 4 * FILE_LIMIT else f"\n[truncated: the file has {content.size:,} bytes]"
-    digest = hashlib.sha256(content.data).hexdigest() if content.size <= len(content.data) else None
-    section = ContextSection(
-        "mention",
-        f"@file:{name}",
-        truncate(text, FILE_LIMIT) + more,
-        digest_text=digest,
-        complete=digest is not None,
-    )
-    return ResolvedMentions((section,))
-
-
-def _notebook_file(name: str, text: str) -> ResolvedMentions:
-    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    return ResolvedMentions(
-        (ContextSection("mention", f"@file:{name}", truncate(text, FILE_LIMIT), digest_text=digest),)
-    )
-
-
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _NAMES_READ_PER_CELL = 20_000
 _NAMES_READ = 400_000  # beyond that, only the nearest cells are read for names
-
-
-@dataclass(frozen=True)
-class ReferencedNames:
-    """Identifiers by where they occur.
-
-    ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``above`` in the cells above.
-    """
-
-    mentioned: frozenset[str] = frozenset()
-    asked: frozenset[str] = frozenset()
-    above: frozenset[str] = frozenset()
-
-
-def names_in(
-    snapshot: NotebookSnapshot | None, prompt: str, mentioned: Iterable[str], hidden: Hidden
-) -> ReferencedNames:
-    """Collect the names in the question and in the cells above it."""
-    cells = snapshot.cells if snapshot else ()
-    end = len(cells) if snapshot is None or snapshot.current is None else snapshot.current
-    return ReferencedNames(
-        mentioned=frozenset(mentioned),
-        asked=frozenset(_WORD.findall(prompt)),
-        above=frozenset(_names_in_cells(reversed(cells[:end]), hidden)),
-    )
 
 
 def _names_in_cells(cells: Iterable[Cell], hidden: Hidden) -> set[str]:
@@ -427,8 +380,6 @@ def _names_in_cells(cells: Iterable[Cell], hidden: Hidden) -> set[str]:
             names.update(_WORD.findall(source))
     return names
 
-
-__all__ = ["BUDGET", "NotebookContext", "build_context"]
 
 BUDGET = 24_000
 _SHARES: Mapping[SectionKind, float] = {"mention": 0.6, "variable": 0.3, "question": 0.2}
@@ -458,7 +409,7 @@ def build_context(
     hidden: Hidden | None = None,
     subcommands: Collection[str] = (),
     hasher: ContentHasher | None = None,
-    draw: Draw | None = None,
+    draw: Draw = no_picture,
 ) -> NotebookContext:
     """Return the notebook context of a question.
 
@@ -467,38 +418,28 @@ def build_context(
     complete. ``draw`` makes pictures of the figures that are mentioned. Runs on the main thread, because it reads the
     live namespace; runs no code of the user's objects.
     """
-    above, names = _above(snapshot), variables_in(prompt, folder)
+    above, mentions = _above(snapshot), mentions_in(prompt, folder)
+    names = variables_in(mentions)
     hidden = (hidden or hidden_in(snapshot)).allowing(names)
     visible = hidden.visible(namespace)
     secrets = secrets_by_variable(namespace)
     digests = ContentDigests(hasher, secrets)
-    mentioned = resolve_mentions(prompt, MentionSources(snapshot, visible, folder, hidden, digests, draw))
-    redactor = redactor.with_secrets(set().union(*secrets.values()))
-    builder = _ContextBuilder(
-        _with_known_secrets(redactor, snapshot, prompt, mentioned),
-        budget,
-        hidden,
-        digests,
-        "" if snapshot is None else snapshot.origin,
-    )
+    mentioned = Mentions(snapshot, visible, folder, hidden, digests, draw)
+    mentioned.resolve(mentions)
+    # Of all cells, those not sent included: what one of them says is secret, another one may hold.
+    sources = () if snapshot is None else (cell.source for cell in snapshot.cells)
+    texts = [prompt, *(section.text for section in mentioned.sections)]
+    texts += (truncate(source, _SECRETS_READ_PER_CELL) for source in sources)
+    redactor = redactor.with_secrets(set().union(*secrets.values())).with_secrets(secret_values_in(texts))
+    builder = _ContextBuilder(redactor, budget, hidden, digests, "" if snapshot is None else snapshot.origin)
     builder.place(snapshot, visible)
     builder.mentions(mentioned)
     asked = len(builder.not_sent)
     builder.questions(above, subcommands)
-    builder.variables(visible, names_in(snapshot, prompt, names, hidden))
+    builder.variables(visible, names, prompt, above)
     builder.cells(above)
-    images = mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES]
-    return replace(builder.context(images), remarks=mentioned.remarks, asked=asked)
-
-
-def _with_known_secrets(
-    redactor: Redactor, snapshot: NotebookSnapshot | None, prompt: str, mentioned: ResolvedMentions
-) -> Redactor:
-    """Return the redactor with the secrets in all cells, those not sent included."""
-    texts = [prompt, *(section.text for section in mentioned.sections)]
-    if snapshot is not None:
-        texts += (truncate(cell.source, _SECRETS_READ_PER_CELL) for cell in snapshot.cells)
-    return redactor.with_secrets(secret_values_in(texts))
+    images = tuple(mentioned.images) or _asked_images(prompt, above, hidden)[:_IMAGES]
+    return replace(builder.context(images), remarks=tuple(mentioned.remarks), asked=asked)
 
 
 def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
@@ -536,7 +477,7 @@ class _ContextBuilder:
         section = ContextSection("place", "", "\n".join([*lines, python]), identity=python)
         self._add(self._clean(section, "the notebook"))
 
-    def mentions(self, mentioned: ResolvedMentions) -> None:
+    def mentions(self, mentioned: Mentions) -> None:
         """Add what the question mentions."""
         self._drop(*mentioned.problems)
         room = self._room("mention")
@@ -577,19 +518,26 @@ class _ContextBuilder:
         if dropped:
             self._drop(_counted(dropped, "earlier question"))
 
-    def variables(self, namespace: VisibleVariables, names: ReferencedNames) -> None:
+    def variables(
+        self,
+        namespace: VisibleVariables,
+        mentioned: Collection[str],
+        prompt: str,
+        above: list[tuple[int, Cell]],
+    ) -> None:
         """Add the variables: first those named in the question, then those named above, the newest first."""
         known = [
             name
             for name, value in reversed(list(namespace.items()))
-            if is_user_variable(name, value) and name not in names.mentioned
+            if is_user_variable(name, value) and name not in mentioned
         ]
-        known.sort(key=lambda name: (name not in names.asked, name not in names.above))
+        asked = set(_WORD.findall(prompt))
+        read = _names_in_cells((cell for _, cell in reversed(above)), self.hidden)
+        known.sort(key=lambda name: (name not in asked, name not in read))
         room, sent = self._room("variable"), 0
         for number, name in enumerate(known[:_LISTED_VARIABLES]):
-            detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
             value = namespace[name]
-            for level in (detail, Detail.LINE):
+            for level in (Detail.NORMAL, Detail.LINE) if number < _DETAILED_VARIABLES else (Detail.LINE,):
                 said = describe(name, value, level)
                 content = "" if said.whole else self.digests(name, value)
                 section = self._clean(variable_section("variable", "", said, content), f"variable {name}")
@@ -644,9 +592,12 @@ class _ContextBuilder:
         redactor = self.redactor.with_secrets(values_of(self.redactions))
         if redactor is not self.redactor:
             sections = [_redacted(section, redactor) for section in sections]
-        not_sent, redactions = tuple(map(redactor, self.not_sent)), tuple(self.redactions)
         return NotebookContext(
-            *(tuple(sections), images, not_sent, redactions, self.budget, redactor),
+            tuple(sections),
+            images,
+            not_sent=tuple(map(redactor, self.not_sent)),
+            redactions=tuple(self.redactions),
+            redactor=redactor,
             is_partial=self.is_partial,
             over_budget=self.digests.hasher is not None and self.digests.hasher.over_budget,
         )
@@ -719,7 +670,7 @@ def _asked_images(prompt: str, above: list[tuple[int, Cell]], hidden: Hidden) ->
     if not _IMAGE_WORDS.search(prompt):
         return ()
     for _, cell in reversed(above[-_IMAGE_REACH:]):
-        if not hidden.skips(cell) and (images := cell_images(cell)):
+        if not hidden.skips(cell) and (images := output_images(cell.outputs)):
             return images
     return ()
 

@@ -13,11 +13,11 @@ import importlib
 import importlib.util
 import json
 import re
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from codex_nb.auth.store import read_keyring
 from codex_nb.config.config_toml import with_stored_token
@@ -71,28 +71,24 @@ LONGEST_NAME = 64
 ServerStatus = Literal["not started", "starting", "ready", "failed", "not used"]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Hints(_Shape):
+class _Hints(BaseModel):
     readOnlyHint: bool | None = None  # noqa: N815 -- the protocol's name
     destructiveHint: bool | None = None  # noqa: N815 -- as above
 
 
-class _Listed(_Shape):
+class _Listed(BaseModel):
     name: str = Field(min_length=1, max_length=256)
     description: str | None = None
     inputSchema: dict[str, Any]  # noqa: N815 -- as above
     annotations: _Hints | None = None
 
 
-class _Page(_Shape):
+class _Page(BaseModel):
     tools: list[Any]
     nextCursor: str | None = None  # noqa: N815 -- as above
 
 
-class _Content(_Shape):
+class _Content(BaseModel):
     type: str
     text: str | None = None
     data: str | None = None
@@ -101,7 +97,7 @@ class _Content(_Shape):
     resource: dict[str, Any] | None = None
 
 
-class _Result(_Shape):
+class _Result(BaseModel):
     content: list[_Content] = []
     structuredContent: Any = None  # noqa: N815 -- as above
     isError: bool = False  # noqa: N815 -- as above
@@ -142,25 +138,11 @@ class ServerState:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass
-class _Tools:
-    """What a server offers, as far as it can be offered to the model."""
-
-    tools: list[McpTool] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class _RunningCall:
-    ask: AskUser | None
-    deadline: asyncio.Timeout
-
-
 class Wire:
     """What is known of a connection beside its messages.
 
-    ``ended`` is set when the server has ended it, or was ended for its ``problem``. ``last_words`` are the last line
-    that its program wrote into its log.
+    ``ended`` is set when the server has ended it, was ended for its ``problem``, or is to end. ``last_words`` are the
+    last line that its program wrote into its log.
     """
 
     def __init__(self) -> None:
@@ -169,34 +151,35 @@ class Wire:
         self.last_words = ""
         self.wants_sign_in = False
         self.sign_in_note = ""
-        self._unasked = 0
-
-    def expect(self) -> None:
-        """Begin to count anew: a request is sent."""
-        self._unasked = 0
+        self.unasked = 0  # messages since the last request
 
     def count(self) -> bool:
         """Count a message; return whether it is one too many."""
-        self._unasked += 1
-        if self._unasked > MOST_MESSAGES:
+        self.unasked += 1
+        is_one_too_many = self.unasked > MOST_MESSAGES
+        if is_one_too_many:
             self.problem = f"it sent more than {MOST_MESSAGES:,} messages unasked"
-        return self._unasked > MOST_MESSAGES
+        return is_one_too_many
 
 
 class Connection:
-    """One run of a server, in a task of its own, which ends it as well."""
+    """One run of a server, in a task of its own, which ends it as well.
+
+    ``tools`` are what it offers, as far as they can be offered to the model; ``left_out`` says why others cannot.
+    """
 
     def __init__(self, server: McpServer, settings: Settings, environ: Mapping[str, str]) -> None:
         self.server = server
         self.problem = ""
-        self.offered = _Tools()
+        self.tools: tuple[McpTool, ...] = ()
+        self.left_out: tuple[str, ...] = ()
         self.ready = asyncio.Event()  # set, too, when it will never be ready
         self._settings = settings
         self._environ = environ
-        self._stop = asyncio.Event()
+        self._is_closing = False
         self._wire = Wire()
         self._dispatcher: JSONRPCDispatcher[Any] | None = None
-        self._calls: list[_RunningCall] = []
+        self._calls: list[tuple[AskUser | None, asyncio.Timeout]] = []  # that run
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -207,11 +190,12 @@ class Connection:
     @property
     def has_failed(self) -> bool:
         """Whether the server was never ready."""
-        return self._task.done() and not self.offered.tools
+        return self._task.done() and not self.tools
 
     async def close(self) -> None:
         """End the server."""
-        self._stop.set()
+        self._is_closing = True
+        self._wire.ended.set()
         if not self.ready.is_set():
             self._task.cancel()
         await asyncio.wait([self._task], timeout=CLOSING_S)
@@ -222,8 +206,11 @@ class Connection:
             raise ToolError(f"The MCP server {self.server.name} has ended.")
         try:
             async with asyncio.timeout(self.server.call_s) as deadline:
-                with self._running(_RunningCall(ask, deadline)):
+                self._calls.append(running := (ask, deadline))
+                try:
                     reply = await self._request("tools/call", {"name": name, "arguments": arguments})
+                finally:
+                    self._calls.remove(running)
         except Exception as error:  # noqa: BLE001 -- whatever a transport raises, the server cannot be used
             reason = self._reason(error, self.server.call_s)
             raise ToolError(f"The MCP server {self.server.name}: {reason}.") from None
@@ -232,20 +219,12 @@ class Connection:
         except ValidationError:
             return ToolResult("The server's reply is not a result of a tool.", ok=False)
 
-    @contextmanager
-    def _running(self, call: _RunningCall) -> Iterator[None]:
-        self._calls.append(call)
-        try:
-            yield
-        finally:
-            self._calls.remove(call)
-
     async def _elicit(self, params: JsonObject) -> JsonObject:
         """Put what the server asks to the user of the call that runs; declined where that is not one call's."""
         form = read_form(self.server.name, params)
-        if form is None or len(self._calls) != 1 or (ask := self._calls[0].ask) is None:
+        ask, deadline = self._calls[0] if len(self._calls) == 1 else (None, None)
+        if form is None or ask is None or deadline is None:
             return {"action": "decline"}
-        deadline = self._calls[0].deadline
         deadline.reschedule(None)  # people may think
         try:
             answers = await ask(form)
@@ -254,14 +233,12 @@ class Connection:
                 deadline.reschedule(asyncio.get_running_loop().time() + self.server.call_s)
         if answers is None:
             return {"action": "decline"}
-        return (
-            {"action": "accept"} if params.get("mode") == "url" else {"action": "accept", "content": answers}
-        )
+        return {"action": "accept"} | ({} if params.get("mode") == "url" else {"content": answers})
 
     async def _request(self, method: str, params: JsonObject) -> Any:
         if self._dispatcher is None:
             raise ToolError("it is not connected")
-        self._wire.expect()
+        self._wire.unasked = 0
         return await self._dispatcher.send_raw_request(method, params)
 
     async def _run(self) -> None:
@@ -278,11 +255,8 @@ class Connection:
                     self._dispatcher = await stack.enter_async_context(session)
                     await self._list()
                 self.ready.set()
-                stopped, ended = (asyncio.create_task(each.wait()) for each in (self._stop, self._wire.ended))
-                await asyncio.wait([stopped, ended], return_when=asyncio.FIRST_COMPLETED)
-                stopped.cancel()
-                ended.cancel()
-                if not self._stop.is_set():
+                await self._wire.ended.wait()
+                if not self._is_closing:
                     self.problem = self._wire.problem or "it has ended"
         except Exception as error:  # noqa: BLE001 -- as above
             self.problem = self._reason(error, self.server.startup_s)
@@ -312,7 +286,7 @@ class Connection:
             cursor = page.nextCursor
             if not cursor or len(listed) > MOST_TOOLS:
                 break
-        self.offered = _offered(self, listed)
+        self.tools, self.left_out = _offered(self, listed)
 
     def _reason(self, error: BaseException, seconds: float) -> str:
         """Return in one line why the server cannot be used; what it says of it is not more than words."""
@@ -400,7 +374,7 @@ class McpServers:
 
     def _state(self, server: McpServer, without: Collection[str]) -> ServerState:
         name, connection = server.name, self._connections.get(server.name)
-        if server.name in without:
+        if name in without:
             return ServerState(name, "not used", "switched off in this notebook")
         if server.problem:
             return ServerState(name, "not used", server.problem)
@@ -412,8 +386,7 @@ class McpServers:
             return ServerState(name, "starting")
         if not connection.is_alive:
             return ServerState(name, "failed", connection.problem or "it has ended")
-        offered = connection.offered
-        return ServerState(name, "ready", "", tuple(offered.tools), tuple(offered.left_out))
+        return ServerState(name, "ready", "", connection.tools, connection.left_out)
 
 
 def is_missing() -> bool:
@@ -448,35 +421,31 @@ def _unique(name: str, taken: Collection[str]) -> str:
     return unique
 
 
-def _offered(connection: Connection, listed: Sequence[Any]) -> _Tools:
-    """Return the tools of a list that can be offered: of each name the first, with a schema that is one."""
-    found, names = _Tools(), set[str]()
+def _offered(connection: Connection, listed: Sequence[Any]) -> tuple[tuple[McpTool, ...], tuple[str, ...]]:
+    """Return the tools that can be offered, of each name the first with a schema that is one, and why others cannot."""
+    tools, left_out = dict[str, McpTool](), list[str]()
     for number, each in enumerate(listed[:MOST_TOOLS], 1):
         try:
             entry = _Listed.model_validate(each)
         except ValidationError as error:
             name = each.get("name") if isinstance(each, dict) else None
-            shown = (
-                shorten(visible_line(name), LONGEST_NAME)
-                if isinstance(name, str) and name
-                else f"tool {number}"
-            )
-            found.left_out.append(f"{shown}: its {error.errors()[0]['loc'][0]} is not what the protocol says")
+            shown = _shown(name) if isinstance(name, str) and name else f"tool {number}"
+            left_out.append(f"{shown}: its {error.errors()[0]['loc'][0]} is not what the protocol says")
             continue
         if not connection.server.offers(entry.name):
             continue
-        if (
-            problem := "the server lists it twice"
-            if entry.name in names
-            else _schema_problem(entry.inputSchema)
-        ):
-            found.left_out.append(f"{shorten(visible_line(entry.name), LONGEST_NAME)}: {problem}")
-            continue
-        names.add(entry.name)
-        found.tools.append(_tool(connection, entry))
+        problem = "the server lists it twice" if entry.name in tools else _schema_problem(entry.inputSchema)
+        if problem:
+            left_out.append(f"{_shown(entry.name)}: {problem}")
+        else:
+            tools[entry.name] = _tool(connection, entry)
     if len(listed) > MOST_TOOLS:
-        found.left_out.append(f"all tools after the first {MOST_TOOLS}")
-    return found
+        left_out.append(f"all tools after the first {MOST_TOOLS}")
+    return tuple(tools.values()), tuple(left_out)
+
+
+def _shown(tool: str) -> str:
+    return shorten(visible_line(tool), LONGEST_NAME)
 
 
 def _schema_problem(schema: JsonObject) -> str:
@@ -505,7 +474,7 @@ def _depth(value: Any) -> int:
 def _tool(connection: Connection, entry: _Listed) -> McpTool:
     server = connection.server
     said = visible_text(truncate(entry.description or "", LONGEST_DESCRIPTION))
-    shown_server, shown = visible_line(server.name), shorten(visible_line(entry.name), LONGEST_NAME)
+    shown_server, shown = visible_line(server.name), _shown(entry.name)
     hints = entry.annotations or _Hints()
     claim = ""
     if hints.readOnlyHint:
@@ -651,7 +620,8 @@ def _choices(field: object) -> list[Any]:
     if isinstance(choices, list):
         return choices
     titled = field.get("oneOf") or field.get("anyOf")
-    return [each["const"] for each in titled if "const" in each] if isinstance(titled, list) else []
+    titled = titled if isinstance(titled, list) else []
+    return [each["const"] for each in titled if isinstance(each, dict) and "const" in each]
 
 
 def _told(name: str, field: Mapping[str, Any]) -> str:
@@ -704,10 +674,8 @@ class UserQuestions:
         answers: JsonObject | None = None
         if decision.approved:
             self._events.put_nowait(ToolStarted(request.call_number))
-            try:
+            with suppress(InvalidArguments):
                 answers = form_tool.approve(form, request, decision).arguments.answers
-            except InvalidArguments:
-                answers = None
         self.stopped = self.stopped or decision.kind is DecisionKind.STOP
         said = DECLINED if answers is None else ANSWERED
         self._events.put_nowait(

@@ -71,7 +71,8 @@ async def open_session(
     MCPError, OSError, ValueError, errors of HTTP.
     """
     if server.command is None:
-        transport = _http(server, wire, tls_context(ca_certificate), _proxy(server.url, environ))
+        proxy = Proxies.of(environ).find(httpx.URL(server.url))
+        transport = _http(server, wire, tls_context(ca_certificate), proxy[1] if proxy is not None else None)
     else:
         transport = _program(server, wire)
     async with transport as (reading, writing):
@@ -217,11 +218,6 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
-    found = Proxies.of(environ).find(httpx.URL(url))
-    return None if found is None else found[1]
 
 
 @asynccontextmanager

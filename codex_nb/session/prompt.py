@@ -7,20 +7,16 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
 from codex_nb.labels import REASONING
 from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, values_of
+from codex_nb.session.thread_file import user_text
 from codex_nb.tools.base import ToolSet
-from codex_nb.tools.describe import (
-    other_forms_digest,
-    output_images,
-    output_text,
-    shows_everything,
-    strip_ansi,
-)
+from codex_nb.tools.describe import other_forms_digest, output_text, shows_everything, strip_ansi
 from codex_nb.tools.file_access import (
     FileContent,
     FileRefused,
@@ -41,7 +37,7 @@ if TYPE_CHECKING:
     from codex_nb.config.settings import Settings
     from codex_nb.responses.request import Outbound, Throttle
     from codex_nb.session.events import FooterStyle
-    from codex_nb.session.outbound import Item, Redaction, Redactor, UntrustedBlock
+    from codex_nb.session.outbound import Redaction, Redactor, UntrustedBlock
     from codex_nb.session.thread import Thread
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import Cell, Run
@@ -107,7 +103,9 @@ def _cell_text(cell: Cell, level: DetailLevel) -> CellText:
     outputs = [output_text(output, level.output) for output in shown]
     if texts := list(filter(None, outputs)):
         lines.append("Output:\n" + _ADDRESS.sub("", "\n".join(texts)))
-    if level.output and (images := _image_count(cell)):
+    kinds = [map(str, output.get("data") or ()) for output in cell.outputs]
+    images = sum(any(kind.startswith("image/") for kind in each) for each in kinds)
+    if level.output and images:
         lines.append(f"[{images} image{'s' * (images > 1)} shown]")
     if len(cell.outputs) > len(shown):
         lines.append(f"[{len(cell.outputs) - len(shown)} outputs not sent]")
@@ -139,19 +137,6 @@ def question_of(cell: Cell, limit: int, subcommands: Collection[str] = ()) -> tu
 def id_label(cell: Cell, origin: str) -> str:
     """Return the id by which tools name a cell of the open document, as it stands beside the cell's title."""
     return f" id={cell.cell_id}" if origin == "document" and cell.cell_id else ""
-
-
-def cell_images(cell: Cell) -> tuple[str, ...]:
-    """Return the images that a cell shows, as data URLs."""
-    return output_images(cell.outputs)
-
-
-def _image_count(cell: Cell) -> int:
-    return sum(
-        1
-        for output in cell.outputs
-        if any(str(kind).startswith("image/") for kind in output.get("data") or ())
-    )
 
 
 SectionKind = Literal["place", "cell", "question", "variable", "mention"]
@@ -204,40 +189,21 @@ class ContextSection:
 class NotebookContext:
     """Everything of the notebook that a question carries.
 
-    ``not_sent`` names what was truncated to stay within ``budget`` (tokens); ``redactions`` are the secrets that
-    ``redactor`` removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells
-    whether anything was left out altogether, ``over_budget`` whether data was too large to be hashed. ``remarks`` say
-    how mentions were understood; the first ``asked`` entries of ``not_sent`` are about mentions, too.
+    ``not_sent`` names what was truncated to stay within the budget; ``redactions`` are the secrets that ``redactor``
+    removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells whether anything
+    was left out altogether, ``over_budget`` whether data was too large to be hashed. ``remarks`` say how mentions were
+    understood; the first ``asked`` entries of ``not_sent`` are about mentions, too.
     """
 
     sections: tuple[ContextSection, ...] = ()
     images: tuple[str, ...] = ()
     not_sent: tuple[str, ...] = ()
     redactions: tuple[Redaction, ...] = ()
-    budget: int = 0
     redactor: Redactor | None = field(default=None, repr=False, compare=False)
     is_partial: bool = False
     over_budget: bool = False
     remarks: tuple[str, ...] = ()
     asked: int = 0
-
-    @property
-    def text(self) -> str:
-        """The whole context as it is sent to a new thread, without untrusted blocks."""
-        return self.render((), lambda _label, text: text)
-
-    @property
-    def tokens(self) -> int:
-        """The estimated size of the whole context."""
-        return tokens_of(self.text)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """Estimated tokens by kind of section."""
-        sizes: dict[str, int] = {}
-        for section in self.sections:
-            sizes[section.kind] = sizes.get(section.kind, 0) + section.tokens
-        return sizes
 
     @property
     def shown_cells(self) -> dict[str, str]:
@@ -545,11 +511,12 @@ def build_input(
     new = once.keys() - thread.sent_digests
     parts = [part for fact, part in once.items() if fact in new]
     selected = [("a skill", text) for text in project.selected]
-    redactor, texts, redactions = _redacted(
+    redactor, redacted, redactions = _redacted(
         request_redactor(redactor, request),
         [*parts, *request.data, *selected, (QUESTION, request.prompt)],
     )
-    items: list[Outbound] = [developer_message(text) for text in texts[: len(parts)]]
+    texts = iter(redacted)
+    items: list[Outbound] = [developer_message(text) for text in islice(texts, len(parts))]
     problems = [each for each in project.problems if _digest("AGENTS.md", each) not in thread.sent_digests]
     sent_digests = set(new) | {_digest("AGENTS.md", each) for each in problems}
     images = request.images
@@ -557,20 +524,23 @@ def build_input(
         redactions = [*context.redactions, *redactions]
         images = (*context.images, *images)
         sent_digests = sent_digests | context.digests
-        if text := context.render(thread.sent_digests, untrusted, _asked_in(thread.items)):
+        asked = tuple(filter(str.strip, map(user_text, thread.items)))
+        if text := context.render(thread.sent_digests, untrusted, asked):
             # A text that a redactor with the same knowledge has redacted holds nothing more.
             if context.redactor is None or not context.redactor.covers(redactor):
                 text, more = redactor.redact(text, "the notebook")
                 redactions += more
             items.append(user_message(text))
-    data = zip(request.data, texts[len(parts) :], strict=False)
-    items += [user_message(untrusted(redactor(label), text)) for (label, _), text in data]
-    items += [user_message(text) for text in texts[len(texts) - 1 - len(selected) : -1]]
-    sent, unsent = (images, 0) if sends_images else ((), len(images))
-    items.append(user_message(texts[-1], sent))
-    told_problems = tuple(map(redactor, problems))
+    items += [user_message(untrusted(redactor(label), next(texts))) for label, _ in request.data]
+    items += [user_message(text) for text in islice(texts, len(selected))]
+    items.append(user_message(next(texts), images if sends_images else ()))
     return TurnInput(
-        tuple(items), frozenset(sent_digests), tuple(redactions), redactor, unsent, told_problems
+        items=tuple(items),
+        sent_digests=frozenset(sent_digests),
+        redactions=tuple(redactions),
+        redactor=redactor,
+        images_unsent=0 if sends_images else len(images),
+        problems=tuple(map(redactor, problems)),
     )
 
 
@@ -593,13 +563,6 @@ def request_redactor(redactor: Redactor, request: TurnRequest) -> Redactor:
     """Return the redactor with the secrets found in the question's context."""
     cleaner = request.context.redactor if request.context is not None else None
     return redactor if cleaner is None or redactor.covers(cleaner) else redactor.merged_with(cleaner)
-
-
-def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:
-    """Return the questions in a history: the last text of each user message."""
-    messages = (item for item in items if item.get("type") == "message" and item.get("role") == "user")
-    last = (content[-1].get("text") for message in messages if (content := message.get("content")))
-    return tuple(text for text in last if text and text.strip())
 
 
 SOURCE_LIMIT = 8_000

@@ -10,6 +10,7 @@ import re
 import sys
 import textwrap
 import typing
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NotRequired
@@ -19,7 +20,6 @@ from typing_extensions import TypedDict
 
 from codex_nb.errors import CodexError
 from codex_nb.parse import loads
-from codex_nb.session.turn import SchemaMismatch
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
@@ -56,74 +56,48 @@ def resolve_reference(schema: Schema, root: Schema) -> Schema:
 
 def strict_schema(schema: Schema) -> Schema:
     """Return the schema as strict mode wants it: closed objects, every property required, nothing decorative."""
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        # A reference stands alone; the definitions beside it belong to the root.
-        alone: Schema = {"$ref": reference}
-        if "$defs" in schema:
-            alone["$defs"] = {name: strict_schema(child) for name, child in schema["$defs"].items()}
-        return alone
-    strict: Schema = {}
-    for key, value in schema.items():
-        if key in _NOT_SENT or (key == "format" and value not in _FORMATS):
-            continue
-        strict["anyOf" if key == "oneOf" else key] = _strict_value(key, value)
-    if strict.get("type") == "object" and "properties" in strict:
-        strict["required"] = list(strict["properties"])
-        if not isinstance(strict.get("additionalProperties"), dict):
-            strict["additionalProperties"] = False
+    strict = deepcopy(schema)
+    for each in list(_schemas_in(strict)):
+        kept = {"anyOf" if key == "oneOf" else key: each[key] for key in each if key not in _NOT_SENT}
+        if isinstance(each.get("$ref"), str):
+            # A reference stands alone; the definitions beside it belong to the root.
+            kept = {key: value for key, value in each.items() if key in {"$ref", "$defs"}}
+        if kept.get("format", "date") not in _FORMATS:
+            del kept["format"]
+        if kept.get("type") == "object" and "properties" in kept:
+            kept["required"] = list(kept["properties"])
+            if not isinstance(kept.get("additionalProperties"), dict):
+                kept["additionalProperties"] = False
+        each.clear()
+        each.update(kept)
     return strict
-
-
-def _strict_value(key: str, value: Any) -> Any:
-    if key in _MAPS and isinstance(value, dict):
-        return {name: strict_schema(child) for name, child in value.items()}
-    if key in _LISTS and isinstance(value, list):
-        return [strict_schema(child) for child in value]
-    if key in _CHILDREN and isinstance(value, dict):
-        return strict_schema(value)
-    return value
 
 
 def fits_strict_mode(schema: Schema) -> bool:
     """Whether strict mode can hold the schema: no object with keys that are not named in it, no tuples."""
-    if schema.get("type") == "object" and not isinstance(schema.get("properties"), dict):
-        return False
-    if isinstance(schema.get("additionalProperties"), dict) or {"prefixItems", "allOf", "not", "if"} & set(
-        schema
-    ):
-        return False
-    if not schema or set(schema) == {"description"}:
-        return False
-    return all(fits_strict_mode(child) for child in _children(schema))
+    return all(map(_fits_alone, _schemas_in(schema)))
 
 
-def _children(schema: Schema) -> Iterator[Schema]:
+def _fits_alone(schema: Schema) -> bool:
+    has_free_keys = schema.get("type") == "object" and not isinstance(schema.get("properties"), dict)
+    names_their_type = isinstance(schema.get("additionalProperties"), dict)
+    says_nothing = schema.keys() <= {"description"}
+    is_known = schema.keys().isdisjoint({"prefixItems", "allOf", "not", "if"})
+    return is_known and not (has_free_keys or names_their_type or says_nothing)
+
+
+def _schemas_in(schema: Schema) -> Iterator[Schema]:
+    """Yield a schema and all those within it."""
+    yield schema
     for key, value in schema.items():
-        if key in _MAPS and isinstance(value, dict):
-            yield from value.values()
-        elif key in _LISTS and isinstance(value, list):
-            yield from value
-        elif key in _CHILDREN and isinstance(value, dict):
-            yield value
-
-
-def _validator(schema: Schema) -> Any:
-    """Return the schema's validator, which fetches nothing; raises SchemaError for what is no schema."""
-    from jsonschema.exceptions import SchemaError as InvalidSchema
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry
-
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except InvalidSchema as error:
-        raise SchemaError(f"The JSON schema is not valid: {_sentence(error)}") from None
-    return kind(schema, registry=Registry())
-
-
-def _sentence(error: Any) -> str:
-    return f"{error.json_path.replace('$', 'value', 1)}: {error.message[:_MESSAGE_LIMIT]}"
+        if isinstance(value, dict):
+            within = value.values() if key in _MAPS else [value] if key in _CHILDREN else []
+        else:
+            within = value if isinstance(value, list) and key in _LISTS else []
+        for each in within:
+            yield from _schemas_in(
+                each if isinstance(each, dict) else {}
+            )  # true stands for one that says nothing
 
 
 _OPENS_FENCE = re.compile(r"```[a-zA-Z]*\s*")
@@ -135,6 +109,10 @@ class SchemaError(CodexError):
     """The requested schema cannot be used; nothing was sent."""
 
     default_hint = "Give a pydantic model, a dataclass, a TypedDict or a JSON schema."
+
+
+class SchemaMismatch(Exception):
+    """An answer does not fit the requested schema; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +129,21 @@ class ValueFormat:
     text_format: dict[str, Any]
     parse: Callable[[str], Any]
 
+    def read(self, text: str) -> tuple[Any, str]:
+        """Return the value of an answer's text, and the value as Markdown; raises SchemaMismatch.
+
+        Runs where the user's code runs: the classes are the user's own.
+        """
+        value = self.parse(text)
+        return value, value_markdown(value)
+
 
 _MOST_ROWS = 100
 _LONGEST_VALUE = 16_000
 
 
 def value_markdown(value: Any) -> str:
-    """Return a value as Markdown: a list of records as a table, anything else as Python writes it.
-
-    Runs where the user's code runs: the classes are the user's own.
-    """
+    """Return a value as Markdown: a list of records as a table, anything else as Python writes it."""
     try:
         records = [_record(each) for each in value[:_MOST_ROWS]] if type(value) is list else []
         heads = list(records[0]) if records and records[0] else []
@@ -195,8 +178,20 @@ def _table(heads: list[str], rows: list[list[Any]]) -> str:
 
 def value_format(wanted: Any) -> ValueFormat:
     """Return the format of a type or a JSON schema; raises SchemaError when it cannot be used."""
-    if isinstance(wanted, dict):
-        return _from_json_schema(wanted)
+    schema, validate = _json_schema(wanted) if isinstance(wanted, dict) else _type(wanted)
+    wrapped = resolve_reference(schema, schema).get("type") != "object"
+    strict = strict_schema(_wrapped(schema) if wrapped else _inlined(schema))
+    text_format = {
+        "type": "json_schema",
+        "strict": fits_strict_mode(strict),
+        "schema": strict,
+        "name": "codex_output_schema",
+    }
+    return ValueFormat(schema, text_format, lambda text: validate(_unwrapped(_load(text), wrapped=wrapped)))
+
+
+def _type(wanted: Any) -> tuple[Schema, Callable[[Any], Any]]:
+    """Return the JSON schema of a type, and what turns the JSON value of an answer into its instance."""
     if inspect.isroutine(wanted):
         raise SchemaError(f"{wanted.__name__} is a function, not a schema.")
     try:
@@ -204,24 +199,22 @@ def value_format(wanted: Any) -> ValueFormat:
         schema = adapter.json_schema()
     except Exception as error:
         raise SchemaError(f"{wanted!r:.80} cannot be used as a schema: {error}") from error
-    wrapped = resolve_reference(schema, schema).get("type") != "object"
 
-    def parse(text: str) -> Any:
-        value = _unwrapped(_load(text), wrapped=wrapped)
+    def validate(value: Any) -> Any:
         try:
             # JSON mode: an answer can only ever say "2024-01-01", never a date.
             return adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
-            text = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
-            raise SchemaMismatch(text) from None
+            told = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
+            raise SchemaMismatch(told) from None
         except Exception as error:
             raise SchemaError(
                 f"The schema's own code failed: {type(error).__name__}: {error}",
                 hint="Fix the schema; the answer's text is kept.",
             ) from error
 
-    return ValueFormat(schema, _text_format(schema, wrapped=wrapped), parse)
+    return schema, validate
 
 
 def _readable(wanted: Any) -> Any:
@@ -236,15 +229,23 @@ def _readable(wanted: Any) -> Any:
     return TypedDict(wanted.__name__, fields)  # type: ignore[operator]  # the functional form, its fields not literal
 
 
-def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
-    kind = resolve_reference(schema, schema).get("type")
-    if kind is None and not {"properties", "$ref", "anyOf", "oneOf", "enum", "const"} & set(schema):
-        raise SchemaError("The JSON schema has no type.", hint='Add a "type" to it.')
-    validator = _validator(schema)
-    wrapped = kind != "object"
+def _json_schema(schema: Schema) -> tuple[Schema, Callable[[Any], Any]]:
+    """Return a JSON schema, and what checks the value of an answer against it; neither fetches anything."""
+    from jsonschema.exceptions import SchemaError as InvalidSchema
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
 
-    def parse(text: str) -> Any:
-        value = _unwrapped(_load(text), wrapped=wrapped)
+    has_type = resolve_reference(schema, schema).get("type") is not None
+    if not has_type and not {"properties", "$ref", "anyOf", "oneOf", "enum", "const"} & set(schema):
+        raise SchemaError("The JSON schema has no type.", hint='Add a "type" to it.')
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except InvalidSchema as error:
+        raise SchemaError(f"The JSON schema is not valid: {_sentence(error)}") from None
+    validator = kind(schema, registry=Registry())
+
+    def validate(value: Any) -> Any:
         try:
             errors = list(islice(validator.iter_errors(value), _MOST_PROBLEMS))
         except Exception as error:  # an unresolvable reference
@@ -253,27 +254,21 @@ def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
             raise SchemaMismatch("; ".join(map(_sentence, errors)))
         return value
 
-    return ValueFormat(schema, _text_format(schema, wrapped=wrapped), parse)
+    return schema, validate
 
 
-def _text_format(schema: dict[str, Any], *, wrapped: bool) -> dict[str, Any]:
-    strict = strict_schema(_wrapped(schema) if wrapped else _inlined(schema))
-    return {
-        "type": "json_schema",
-        "strict": fits_strict_mode(strict),
-        "schema": strict,
-        "name": "codex_output_schema",
-    }
+def _sentence(error: Any) -> str:
+    return f"{error.json_path.replace('$', 'value', 1)}: {error.message[:_MESSAGE_LIMIT]}"
 
 
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+def _inlined(schema: Schema) -> Schema:
     # The root itself must be an object, not a reference to one (a recursive model's schema is such a reference).
     if "$ref" not in schema:
         return schema
     return {**resolve_reference(schema, schema), "$defs": schema.get("$defs", {})}
 
 
-def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+def _wrapped(schema: Schema) -> Schema:
     inner = {key: value for key, value in schema.items() if key != "$defs"}
     outer = {"type": "object", "properties": {"value": inner}, "required": ["value"]}
     return outer | ({"$defs": schema["$defs"]} if "$defs" in schema else {})

@@ -29,7 +29,7 @@ from codex_nb.session.thread_file import (
     ABORTED_OUTPUT,
     COMPACTION_ITEMS,
     SUMMARY,
-    Header,
+    SavedThread,
     ThreadFile,
     ThreadInfo,
     delete_threads,
@@ -39,7 +39,7 @@ from codex_nb.session.thread_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from codex_nb.auth.credentials import Credentials
@@ -51,9 +51,10 @@ if TYPE_CHECKING:
 class Thread:
     """A thread: the items of all its turns, and the name by which the user finds it.
 
-    ``turn_lock`` makes turns of one thread follow each other; only its holder begins an exchange. ``sent_digests`` are
-    the digests of the notebook parts that the history holds, which need not be sent again. ``file`` saves every
-    change. ``question`` is the beginning of the first question, which a compaction keeps; ``model`` answered last.
+    ``turn_lock`` makes turns of one thread follow each other; only its holder begins an exchange. ``items`` are the
+    committed history, and ``sent_digests`` the digests of the notebook parts in it, which need not be sent again.
+    ``file`` saves every change. ``question`` is the beginning of the first question, which a compaction keeps;
+    ``model`` answered last.
     """
 
     def __init__(
@@ -69,37 +70,19 @@ class Thread:
     ) -> None:
         self.name = name
         self.model = model
-        self._question = user_message(question) if question else None
+        self.question = question
         self.thread_id = thread_id or new_uuid()
         self.turn_lock = asyncio.Lock()
         self.told: set[str] = set()  # what notices have said of the notebook in this session
-        self._items = tuple(items)
+        self.items = tuple(items)
+        self.sent_digests = frozenset(sent_digests)
         self._file = file
-        self._sent_digests = frozenset(sent_digests)
         self._redactor: Redactor | None = None  # has removed what it knows from so many items:
         self._clean_count = 0
-        self._sizes: dict[int, tuple[Outbound, int]] = {}  # by the identity of the item, which is kept alive
-
-    @property
-    def items(self) -> tuple[Outbound, ...]:
-        """The committed history."""
-        return self._items
 
     def needs_compaction(self, window: int | None) -> bool:
         """Whether the history fills too much of the model's context window (in tokens)."""
-        known = self._sizes
-        self._sizes = {id(item): known.get(id(item)) or (item, size_of([item])) for item in self._items}
-        return sum(self._sizes[id(item)][1] for item in self._items) > FULLNESS * (window or WINDOW)
-
-    @property
-    def sent_digests(self) -> frozenset[str]:
-        """Digests of the notebook parts in the committed history."""
-        return self._sent_digests
-
-    @property
-    def question(self) -> str:
-        """The beginning of the first question, in one line."""
-        return self._question["content"][-1]["text"] if self._question is not None else ""
+        return size_of(self.items) > FULLNESS * (window or WINDOW)
 
     def begin(self, items: Sequence[Outbound], sent_digests: Iterable[str] = (), model: str = "") -> Exchange:
         """Open an exchange with its first items: instructions, context, the user's message."""
@@ -107,40 +90,38 @@ class Thread:
 
     def replace(self, items: Sequence[Outbound], sent_digests: Iterable[str] = ()) -> None:
         """Replace the history by a compacted one, with the digests that still hold."""
-        self._items = tuple(items)
-        self._sent_digests = frozenset(sent_digests)
+        self.items = tuple(items)
+        self.sent_digests = frozenset(sent_digests)
         self._clean_count = 0
         if self._file is not None:
-            self._file.rewrite(self._header, new_uuid(), self._items, self._sent_digests)
+            self._file.rewrite(self._saved(self.items, self.sent_digests))
 
     def copy_from(self, other: Thread) -> None:
         """Go on from where another thread is now."""
-        self._question, self.model = other._question, other.model
+        self.question, self.model = other.question, other.model
         self.replace(other.items, other.sent_digests)
 
-    @property
-    def _header(self) -> Header:
-        return Header(self.thread_id, self.question, self.model)
+    def _saved(self, items: Sequence[Outbound], sent_digests: Collection[str]) -> SavedThread:
+        return SavedThread(self.thread_id, items, sent_digests, self.question, self.model)
 
     def redact(self, redact: TurnRedactor) -> None:
         """Remove from the history, and from its file, what has been found secret since it was sent."""
-        clean = self._items[: self._clean_count] if redact.redactor is self._redactor else ()
-        items, before = (*clean, *redact.items(self._items[len(clean) :])), self._question
-        self._question = next(iter(redact.items([before] if before is not None else [])), None)
-        if items != self._items or self._question != before:
-            self.replace(items, self._sent_digests)
+        clean = self.items[: self._clean_count] if redact.redactor is self._redactor else ()
+        items, before = (*clean, *redact.items(self.items[len(clean) :])), self.question
+        self.question = redact.redactor.without_known(before)
+        if items != self.items or self.question != before:
+            self.replace(items, self.sent_digests)
         self._redactor, self._clean_count = redact.redactor, len(items)
 
     def accept(self, items: Sequence[Outbound], sent_digests: frozenset[str], model: str) -> None:
         """Add a finished exchange to the history."""
-        new = sent_digests - self._sent_digests
+        new = sent_digests - self.sent_digests
         self.model = model or self.model
-        if self._question is None and (question := first_question(items)):
-            self._question = user_message(question)
-        self._items = (*self._items, *items)
-        self._sent_digests |= sent_digests
+        self.question = self.question or first_question(items)
+        self.items = (*self.items, *items)
+        self.sent_digests |= sent_digests
         if self._file is not None:
-            self._file.append(self._header, new_uuid(), items, new)
+            self._file.append(self._saved(items, new))
 
     @property
     def is_saved(self) -> bool:
@@ -225,12 +206,9 @@ MOST_OPEN = 32  # threads in memory that no turn uses and that can be read again
 
 
 class ThreadStore:
-    """The threads of one CODEX_HOME; each is opened once and shared while it is in use.
+    """The threads of one CODEX_HOME; each is opened once and shared while it is in use."""
 
-    ``folder`` None keeps threads in memory only.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: dict[str, Thread] = {}  # the last used one last
 
@@ -248,18 +226,14 @@ class ThreadStore:
 
     def questions(self) -> dict[str, str]:
         """Return the first question of each thread, by its name."""
-        saved = saved_questions(self._folder) if self._folder is not None else ()
-        used = {name: each.question for name, each in self._open.copy().items() if _turn_count(each.items)}
-        return used | dict(saved)
+        return {each.name: each.question for each in self._used()} | dict(saved_questions(self._folder))
 
     def threads(self) -> tuple[ThreadInfo, ...]:
         """Return all threads, the last used one first."""
         infos = {
-            name: ThreadInfo(name, 0.0, turns, 0, self._open[name].question, self._open[name].model)
-            for name, turns in self._used().items()
-        }
-        for info in saved_threads(self._folder) if self._folder is not None else ():
-            infos[info.name] = info
+            each.name: ThreadInfo(each.name, 0.0, _turn_count(each.items), 0, each.question, each.model)
+            for each in self._used()
+        } | {info.name: info for info in saved_threads(self._folder)}
         return tuple(sorted(infos.values(), key=lambda info: info.used_at, reverse=True))
 
     def fork(self, name: str, new_name: str) -> None:
@@ -271,16 +245,14 @@ class ThreadStore:
         for each in [name] if name is not None else list(self._open):
             if (thread := self._open.pop(each, None)) is not None:
                 thread.detach()
-        if self._folder is not None:
-            delete_threads(self._folder, name)
+        delete_threads(self._folder, name)
 
-    def _used(self) -> dict[str, int]:
+    def _used(self) -> list[Thread]:
         # a copy: the engine's thread may open a thread meanwhile
-        turns = {name: _turn_count(thread.items) for name, thread in self._open.copy().items()}
-        return {name: count for name, count in turns.items() if count}
+        return [thread for thread in self._open.copy().values() if _turn_count(thread.items)]
 
     def _read(self, name: str) -> Thread:
-        if self._folder is None or _is_unsaved(name):
+        if _is_unsaved(name):
             return Thread(name)
         file = ThreadFile(self._folder, name)
         saved = file.read()
@@ -288,11 +260,11 @@ class ThreadStore:
             return Thread(name, file=file)
         return Thread(
             name,
-            thread_id=saved.header.thread_id,
+            thread_id=saved.thread_id,
             items=received(saved.items),
             sent_digests=saved.sent_digests,
-            question=saved.header.question or first_question(saved.items),
-            model=saved.header.model,
+            question=saved.question or first_question(saved.items),
+            model=saved.model,
             file=file,
         )
 

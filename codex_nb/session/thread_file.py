@@ -36,7 +36,7 @@ from codex_nb.rendering.answer_output import (
 )
 from codex_nb.rendering.markdown import code_span
 from codex_nb.rendering.sanitize import VisibleText, visible_line, visible_text
-from codex_nb.session.outbound import answer_text, call_arguments, is_call, message_text
+from codex_nb.session.outbound import answer_text, call_arguments, is_call, message_text, new_uuid
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import builtin_tools
 
@@ -58,15 +58,6 @@ _MODEL = re.compile(rb'\{"id":"[^"\\]*","model":("(?:[^"\\]|\\.){1,200}")')
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a file says of its thread; each line says with which model it was answered, and the last one counts."""
-
-    thread_id: str
-    question: str = ""
-    model: str = ""
-
-
-@dataclass(frozen=True)
 class ThreadInfo:
     """A saved thread: its name, when it was last used (Unix seconds), its number of answers, its size in bytes.
 
@@ -83,11 +74,13 @@ class ThreadInfo:
 
 @dataclass(frozen=True)
 class SavedThread:
-    """What a thread's file holds."""
+    """What a thread's file holds, or what is added to it; each line has its model, and the last one counts."""
 
-    header: Header
-    items: tuple[Item, ...]
-    sent_digests: frozenset[str]
+    thread_id: str
+    items: Sequence[Item]
+    sent_digests: Collection[str]
+    question: str = ""
+    model: str = ""
 
 
 class ThreadFile:
@@ -115,39 +108,35 @@ class ThreadFile:
 
     def _parsed(self) -> SavedThread | None:
         lines = dict(_lines(self._path))
-        first: Item = next(iter(lines.values()), {})
-        thread_id = first.get("thread_id")
-        if first.get("name") != self._name or not isinstance(thread_id, str):
+        first = next(iter(lines.values()), {})
+        thread_id = _str(first, "thread_id")
+        if first.get("name") != self._name or not thread_id:
             return None
         self._known, self._is_saved = set(lines), True
-        items = [item for line in lines.values() for item in _list(line, "items") if _is_item(item)]
+        items = [item for line in lines.values() for item in filter(_is_item, _list(line, "items"))]
         facts = [fact for line in lines.values() for fact in _list(line, "facts") if isinstance(fact, str)]
         model = next((each for line in reversed(lines.values()) if (each := _str(line, "model"))), "")
-        return SavedThread(Header(thread_id, _str(first, "question"), model), tuple(items), frozenset(facts))
+        return SavedThread(thread_id, items, facts, _str(first, "question"), model)
 
-    def append(
-        self, header: Header, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
-    ) -> None:
+    def append(self, added: SavedThread) -> None:
         """Add one exchange, with those that could not be saved before."""
-        with self._noting_problems():
-            self._unsaved.append(_line(line_id, header.model, items, sent_digests))
-            self._known.add(line_id)
-            with self._writable():
-                is_new = not self._path.exists()
-                append_line(self._path, b"".join(self._unsaved), header=self._header(header))
+        line_id = new_uuid()
+        self._unsaved.append(_line(line_id, added))
+        self._known.add(line_id)
+        with self._noting_problems(), _locked(self._path.parent):
+            is_new = not self._path.exists()
+            append_line(self._path, b"".join(self._unsaved), header=self._header(added))
             self._unsaved.clear()
             self._is_saved = True
             if is_new:
                 remove_excess(self._path.parent, ("*.jsonl", "*.unreadable", f".*{TEMPORARY_SUFFIX}"), KEPT)
 
-    def rewrite(
-        self, header: Header, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
-    ) -> None:
+    def rewrite(self, saved: SavedThread) -> None:
         """Replace all that this kernel has read and written, in one step; what others wrote stays.
 
         A thread that another kernel has deleted is not written again.
         """
-        with self._noting_problems(), self._writable():
+        with self._noting_problems(), _locked(self._path.parent):
             if self._is_saved and not self._path.exists():
                 return
             others = [
@@ -155,7 +144,8 @@ class ThreadFile:
                 for key, entry in _lines(self._path)
                 if key not in self._known and "name" not in entry
             ]
-            content = [self._header(header), _line(line_id, header.model, items, sent_digests), *others]
+            line_id = new_uuid()
+            content = [self._header(saved), _line(line_id, saved), *others]
             replace_file(self._path, b"".join(content))
             self._known, self._is_saved = {line_id}, True
             self._unsaved.clear()
@@ -170,21 +160,9 @@ class ThreadFile:
         problem, self._problem = self._problem, None
         return problem
 
-    def _header(self, header: Header) -> bytes:
-        return _dumped(
-            {
-                "name": self._name,
-                "thread_id": header.thread_id,
-                "version": 1,
-                "question": header.question,
-            }
-        )
-
-    @contextmanager
-    def _writable(self) -> Iterator[None]:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(self._path.parent):
-            yield
+    def _header(self, saved: SavedThread) -> bytes:
+        header = {"name": self._name, "thread_id": saved.thread_id, "version": 1}
+        return _dumped({**header, "question": saved.question})
 
     @contextmanager
     def _noting_problems(self) -> Iterator[None]:
@@ -202,18 +180,16 @@ def saved_questions(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the names of the saved threads with their first questions; reads no more than the header of each file."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            header = file.readline(_LONGEST_HEADER)
-            if (name := _name_in(header, path)) is not None:
-                yield name, _str(loads(header), "question")
+            if name := _name_in(header := _parsed(file.readline(_LONGEST_HEADER)), path):
+                yield name, _str(header, "question")
 
 
 def saved_threads(folder: Path) -> Iterator[ThreadInfo]:
     """Yield the saved threads; no more of them is parsed than the header, and where that is old, the first line."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            header = file.readline(_LONGEST_HEADER)
-            if (name := _name_in(header, path)) is not None:
-                question, model, turns = _str(loads(header), "question"), "", 0
+            if name := _name_in(header := _parsed(file.readline(_LONGEST_HEADER)), path):
+                question, model, turns = _str(header, "question"), "", 0
                 for line in file:
                     turns += line.count(_ANSWERED)
                     question = question or _question_in(line)
@@ -223,11 +199,8 @@ def saved_threads(folder: Path) -> Iterator[ThreadInfo]:
 
 
 def _question_in(line: bytes) -> str:
-    with suppress(ValueError):
-        value = loads(line) if len(line) <= _LONGEST_FIRST_LINE else None
-        if isinstance(value, dict):
-            return first_question(item for item in _list(value, "items") if _is_item(item))
-    return ""
+    entry = _parsed(line) if len(line) <= _LONGEST_FIRST_LINE else {}
+    return first_question(filter(_is_item, _list(entry, "items")))
 
 
 def _model_in(line: bytes) -> str:
@@ -246,6 +219,7 @@ def delete_threads(folder: Path, name: str | None) -> None:
 
 
 def _locked(folder: Path) -> AbstractContextManager[None]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return locked(folder.with_name(f"{folder.name}.lock"))  # outside, so that it outlives the folder's files
 
 
@@ -254,13 +228,9 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{_UNSAFE.sub('-', name)[:60]}-{digest}.jsonl"
 
 
-def _name_in(header: bytes, path: Path) -> str | None:
-    with suppress(ValueError):
-        value = loads(header)
-        name = value.get("name") if isinstance(value, dict) else None
-        if isinstance(name, str) and _path(path.parent, name) == path:
-            return name
-    return None
+def _name_in(header: Item, path: Path) -> str:
+    name = _str(header, "name")
+    return name if _path(path.parent, name) == path else ""
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Item]]:
@@ -270,15 +240,21 @@ def _lines(path: Path) -> Iterator[tuple[str, Item]]:
     except FileNotFoundError:
         return
     for line in content.split(b"\n"):
-        with suppress(ValueError):
-            value = loads(line)
-            if isinstance(value, dict):
-                line_id = value.get("id")
-                yield line_id if isinstance(line_id, str) else hashlib.sha256(line).hexdigest(), value
+        if entry := _parsed(line):
+            yield _str(entry, "id") or hashlib.sha256(line).hexdigest(), entry
 
 
-def _line(line_id: str, model: str, items: Sequence[Item], sent_digests: Collection[str]) -> bytes:
-    return _dumped({"id": line_id, "model": model, "items": list(items), "facts": sorted(sent_digests)})
+def _parsed(line: bytes) -> Item:
+    """Return what is in a line; nothing of one that is torn, nested too deeply or no object."""
+    with suppress(ValueError):
+        if isinstance(entry := loads(line), dict):
+            return entry
+    return {}
+
+
+def _line(line_id: str, saved: SavedThread) -> bytes:
+    content = {"items": list(saved.items), "facts": sorted(saved.sent_digests)}
+    return _dumped({"id": line_id, "model": saved.model, **content})
 
 
 def _dumped(value: Item) -> bytes:
@@ -419,6 +395,11 @@ def _code_that_ran(call: Item, outputs: Mapping[str, str]) -> ToolOutput | None:
 
 def _is_from_user(item: Item) -> bool:
     return item.get("type") == "message" and item.get("role") == "user"
+
+
+def user_text(item: Item) -> str:
+    """Return the last text of a user's message, an empty one for any other item."""
+    return _text(item) if _is_from_user(item) else ""
 
 
 def _is_output(item: Item) -> bool:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from codex_nb.errors import AuthError, CodexError, MalformedResponse, RefreshFailed, SignInRequired, ToolError
@@ -59,6 +60,7 @@ from codex_nb.session.outbound import (
     search_text,
     user_message,
 )
+from codex_nb.session.structured_output import SchemaMismatch
 from codex_nb.session.thread_file import CHANGED, EDITED, REPAIR
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, ToolResult
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from codex_nb.session.answer_cache import Replay
     from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.outbound import TurnRedactor
+    from codex_nb.session.structured_output import ValueFormat
     from codex_nb.session.thread import Thread
     from codex_nb.tools.approval import ApprovalRequest, ApprovalRules, Approver, Decision
     from codex_nb.tools.base import Ports, Tool, ToolSet
@@ -278,6 +281,7 @@ class ToolCallExecution:
         self._numbers = numbers
         self.output: Outbound | None = None
         self._item = item
+        self._name = str(item.get("name", ""))
         self._number = call_number
         self._context = context
         self._text: str | None = None
@@ -288,7 +292,7 @@ class ToolCallExecution:
     def record(self) -> ToolCall:
         """The call's entry in the Answer."""
         return ToolCall(
-            str(self._item.get("name", "")),
+            self._name,
             self._item["call_id"],
             call_arguments(self._item),
             self._text,
@@ -300,17 +304,15 @@ class ToolCallExecution:
 
     async def events(self) -> AsyncGenerator[TurnEvent, None]:
         """Yield the call's events: ToolFinished last, or a notice of the variables that the call has changed."""
+        is_data = False
         try:
-            tool = self._context.tools.find(str(self._item.get("name", "")))
+            tool = self._context.tools.find(self._name)
             arguments = tool.parse(call_arguments(self._item))
-        except ToolError as error:
-            yield self._answer(str(error), ok=False)
-            return
-        try:
+            is_data = True  # what prevents a call may quote the notebook or a file
             if tool.prepare is not None:
                 arguments = await tool.prepare(arguments, self._context.ports)
         except ToolError as error:
-            yield self._answer(str(error), ok=False, is_data=True)
+            yield self._answer(str(error), ok=False, is_data=is_data)
             return
         request = tool.request(self._number, arguments)
         decision = self._context.rules.decide(tool.effect, tool.key(arguments))
@@ -357,8 +359,6 @@ class ToolCallExecution:
             self._context.rules.remember(tool.effect, tool.key(approved.arguments), decision)
             self._ran = json.dumps(approved.arguments.to_json(), sort_keys=True)
             result = self._result = await tool.call(approved, ports)
-        except asyncio.CancelledError:
-            raise
         except KeyboardInterrupt:
             self.stopped = True
             result = ToolResult("Interrupted by the user.", ok=False)
@@ -389,7 +389,7 @@ class ToolCallExecution:
         if images and not tool_context.sends_images:
             text = f"{text}\n[{len(images)} images not sent: the model takes text only]"
             images = ()
-        sent = tool_context.untrusted(str(self._item.get("name", "")), text) if is_data else text
+        sent = tool_context.untrusted(self._name, text) if is_data else text
         self.output = call_output(self._item, note + sent, images)
         self._text = note + text
         return ToolFinished(self._number, self._text, ok)
@@ -412,20 +412,15 @@ NOT_RUN = "not run: the user stopped the turn"
 STOPPED = "Stopped by the user."
 
 
-class SchemaMismatch(Exception):
-    """An answer does not fit the requested schema; the text says why."""
-
-
 @dataclass(eq=False)
 class Turn:
     """One turn, prepared and then run once by :meth:`events`.
 
     ``request`` is the template of each step's request, without input. ``new_items`` are the first items of the
-    exchange and ``sent_digests`` the digests of the notebook parts in them. ``parse`` turns the answer's text into a
-    value, or raises :class:`SchemaMismatch`; the model is then asked again, at most ``repairs`` times. ``show`` writes
-    the value as Markdown. ``notices`` are shown first. ``sign_in`` is called when the credentials are refused between
-    two steps; the step is then repeated. ``replay`` answers in the place of the model as long as the calls of a saved
-    answer show what they showed then.
+    exchange and ``sent_digests`` the digests of the notebook parts in them. ``value_format`` is that of the value that
+    the answer is to be; the model is asked once more for one that does not fit. ``notices`` are shown first.
+    ``sign_in`` is called when the credentials are refused between two steps; the step is then repeated. ``replay``
+    answers in the place of the model as long as the calls of a saved answer show what they showed then.
     """
 
     started: TurnStarted
@@ -435,9 +430,7 @@ class Turn:
     tool_context: ToolContext
     sent_digests: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
-    parse: Callable[[str], Any] | None = None
-    show: Callable[[Any], str | None] = field(default=lambda _value: None)
-    repairs: int = 1
+    value_format: ValueFormat | None = None
     max_steps: int = 50
     on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
     sign_in: SignIn = no_login
@@ -456,7 +449,7 @@ class Turn:
         self._problem: str | None = None
         self._parsed: Any = None
         self._shown: str | None = None
-        self._repaired = 0
+        self._has_repaired = False
         self._rejected: AnswerRejected | None = None  # by the validator, in this step
         self._answer_start = 0
 
@@ -518,13 +511,18 @@ class Turn:
         self._exchange.redact(self.tool_context.redact)
         return replace(self.request, input=self._exchange.input, turn_state=turn_state)
 
+    def _take_response(self) -> EventAdapter:
+        """Return the response, whose items are moved into the exchange."""
+        response, self._response = self._response, EventAdapter(self._call_numbers)
+        self._items += response.items
+        self._exchange.add(received(response.items))
+        return response
+
     def _end_step(self) -> list[tuple[int, Item]]:
-        """Move the response's items into the exchange; return the calls to run, with their numbers."""
-        finished, items, numbers = self._response.finished, self._response.items, self._response.call_numbers
-        self._response = EventAdapter(self._call_numbers)
+        """End the step with its response; return the calls to run, with their numbers."""
+        response = self._take_response()
+        finished = response.finished
         self._last = finished or self._last
-        self._items += items
-        self._exchange.add(received(items))
         if finished is None:
             self._status, self._problem = "incomplete", "The response ended before the answer was complete."
             return []
@@ -535,7 +533,8 @@ class Turn:
                 f"The answer is incomplete: {finished.incomplete_reason or 'no reason was given'}."
             )
             return []
-        return [(numbers[item["call_id"]], item) for item in items if is_call(item)]
+        numbers = response.call_numbers
+        return [(numbers[item["call_id"]], item) for item in response.items if is_call(item)]
 
     def _model_notice(self) -> Notice | None:
         """Return a notice when a model other than the requested one answered; a dated version is the same model."""
@@ -569,24 +568,18 @@ class Turn:
         """Whether the model is asked again although it called no tool; parses the answer where a value is wanted."""
         if self._last is not None and self._last.end_turn is False:
             return True
-        if self.parse is None:
+        if self.value_format is None:
             return False
-        parse, text = self.parse, answer_text(self._items[self._answer_start :], cites=False)
-        context = self.tool_context
-
-        def read() -> tuple[Any, str | None]:
-            value = parse(text)
-            return value, self.show(value)
-
+        context, text = self.tool_context, answer_text(self._items[self._answer_start :], cites=False)
         try:
-            # A schema may be the user's own class, so its validators run where the user's code runs.
+            read = partial(self.value_format.read, text)
             self._parsed, self._shown = await context.ports.main_thread.call(read)
         except SchemaMismatch as mismatch:
-            if self._repaired == self.repairs:
+            if self._has_repaired:
                 self._status = "failed"
                 self._problem = f"The answer does not match the schema: {mismatch}"
                 return False
-            self._repaired += 1
+            self._has_repaired = True
             self._rejected = AnswerRejected(context.redact(str(mismatch)))
             self._answer_start = len(self._items)
             # A validator's message may quote whatever it met.
@@ -597,9 +590,7 @@ class Turn:
 
     def _abort(self, status: Status) -> Answer:
         """Keep the complete items, close what is open, and return the partial answer."""
-        response, self._response = self._response, EventAdapter(self._call_numbers)
-        self._items += response.items
-        self._exchange.add(received(response.items))
+        response = self._take_response()
         self._exchange.redact(self.tool_context.redact)
         self._exchange.abort(response.partial_text)
         self._status = status

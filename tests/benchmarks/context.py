@@ -12,9 +12,10 @@ import pandas as pd
 
 from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
 from codex_nb.responses.request import ResponsesRequest
-from codex_nb.session.context import BUDGET, NotebookContext, build_context
+from codex_nb.session.context import BUDGET, build_context
 from codex_nb.session.events import TurnState, reduce
 from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
+from codex_nb.session.prompt import NotebookContext
 from codex_nb.tools.describe import describe
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.benchmarks.fresh import median_of, on_this_machine

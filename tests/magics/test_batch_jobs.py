@@ -153,6 +153,16 @@ def test_a_cancelled_job_can_be_submitted_again(key_home: Path, sim: Simulator) 
     assert states(job.resubmit().wait()) == ["completed"] * 7
 
 
+def test_a_job_in_a_state_that_is_not_known_has_not_ended(key_home: Path, sim: Simulator) -> None:
+    del key_home
+    job = codex_nb.map(PROMPTS, batch=True)
+    paused = {"id": job.id, "status": "paused"}
+    sim.add_replies(Reply(f"/v1/batches/{job.id}", method="GET", body=paused))
+    status = job.status
+    assert (status.state, status.has_ended) == ("paused", False)
+    assert states(job.wait()) == ["completed"] * len(PROMPTS)
+
+
 def submitted(sizes: list[int], **limits: int) -> JobRecord:
     """Submit requests whose prompts have these lengths, past what prepares them, to a service with these limits."""
     session = api.current_session()

@@ -19,7 +19,7 @@ from traitlets.config import Config
 from codex_nb.host.notebook import OutputRecorder
 from codex_nb.magics.session import offered_tools
 from codex_nb.session.context import build_context
-from codex_nb.session.outbound import Redactor
+from codex_nb.session.outbound import Redactor, UntrustedBlock
 from codex_nb.session.prompt import failure_data
 from codex_nb.tools.builtin import inspect_variables
 from codex_nb.tools.hiding import Hidden, hidden_in
@@ -76,7 +76,9 @@ class Notebook:
         ]
         document = NotebookSnapshot("kernel", self.recorder.cells())
         texts.append(
-            build_context(document, variables, "What is there?", redactor=Redactor({}), hidden=hidden).text
+            build_context(document, variables, "What is there?", redactor=Redactor({}), hidden=hidden).render(
+                (), UntrustedBlock()
+            )
         )
         texts += [
             failure_data(run, hidden)

@@ -6,15 +6,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from codex_nb.errors import BadRequest, CodexError, ConfigError, RateLimited, UsageLimitReached
-from codex_nb.session.batch import Batch, CoroutineExecutor, Progress, prompts_of
+from codex_nb.session.batch import Batch, Progress, prompts_of
 from codex_nb.session.events import Answer
-from codex_nb.session.turn import SchemaMismatch
+from codex_nb.session.structured_output import SchemaMismatch
 
 
 class Harness:
@@ -42,8 +43,13 @@ class Harness:
         return future
 
 
+def wait_for_any(futures: Collection[concurrent.futures.Future[Any]], timeout_s: float) -> None:
+    concurrent.futures.wait(futures, timeout_s, concurrent.futures.FIRST_COMPLETED)
+
+
 def batch(prompts: list[str], harness: Any, **more: Any) -> Batch:
-    return Batch(tuple(prompts), str, harness, **{"on_error": "return"} | more)
+    begin = partial(harness.submit, str)
+    return Batch(tuple(prompts), begin, **{"on_error": "return", "wait": wait_for_any} | more)
 
 
 def test_200_prompts_with_a_poisoned_one() -> None:
@@ -163,7 +169,7 @@ def test_no_more_run_at_once_than_allowed() -> None:
 
     barrier = threading.Barrier(3)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        outcomes = Batch(tuple("abcdef"), ask, pool, concurrency=3).run()
+        outcomes = Batch(tuple("abcdef"), partial(pool.submit, ask), wait_for_any, concurrency=3).run()
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Answer)] == list("abcdef")
     assert most == 3
 
@@ -178,8 +184,9 @@ def test_coroutines_run_on_a_loop_of_their_own() -> None:
         return Answer(prompt.upper())
 
     try:
-        executor = CoroutineExecutor(lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop))
-        outcomes = Batch(("a", "b"), ask, executor).run()
+        outcomes = Batch(
+            ("a", "b"), lambda prompt: asyncio.run_coroutine_threadsafe(ask(prompt), loop), wait_for_any
+        ).run()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -149,7 +149,7 @@ def test_a_cell_can_be_left_out_with_what_only_it_defines() -> None:
     assert told(context, "cell") == [("Cell 3", "both = 2")]
     assert told(context, "variable") == [("", "both: int = 2")]
     assert "2 cells marked codex-skip" in context.not_sent
-    assert "hidden" not in context.text
+    assert "hidden" not in context.render((), UntrustedBlock())
 
 
 def test_a_mention_brings_the_whole_of_what_it_names(tmp_path: Path) -> None:
@@ -272,8 +272,8 @@ def test_a_file_that_has_the_name_of_a_hidden_variable_does_not_bring_it_out(tmp
     skipped = code("# codex-skip\npay = 4711")
     context = build(notebook(skipped), {"pay": 4711}, "Sum @pay.csv", folder=tmp_path)
     assert told(context, "mention") == [("@file:pay.csv", "a file")]
-    assert "4711" not in context.text
-    assert "4711" in build(notebook(skipped), {"pay": 4711}, "Sum @pay.csv").text
+    assert "4711" not in context.render((), UntrustedBlock())
+    assert "4711" in build(notebook(skipped), {"pay": 4711}, "Sum @pay.csv").render((), UntrustedBlock())
 
 
 def test_a_mentioned_figure_is_its_picture_or_else_the_newest_one_above() -> None:
@@ -420,7 +420,7 @@ def test_secrets_are_removed_and_the_place_is_told() -> None:
         {"key": "fabricated value 1"},
         redactor=redactor,
     )
-    assert "fabricated" not in context.text
+    assert "fabricated" not in context.render((), UntrustedBlock())
     places = {redaction.place for redaction in context.redactions}
     assert places == {"cell 1", "cell 2", "variable key"}
 
@@ -461,8 +461,7 @@ def test_an_instruction_inside_a_frame_stays_inside_the_untrusted_block() -> Non
 def test_without_a_notebook_the_variables_are_told() -> None:
     context = build(None, {"x": 1})
     assert told(context, "variable") == [("", "x: int = 1")]
-    assert context.sizes.keys() == {"place", "variable"}
-    assert context.tokens == tokens_of(context.text)
+    assert {section.kind for section in context.sections} == {"place", "variable"}
 
 
 def test_a_cell_that_asks_in_the_middle_sees_only_what_is_above() -> None:

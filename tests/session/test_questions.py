@@ -25,6 +25,7 @@ ORDINARY: dict[str, dict[str, Any]] = {
     "a limit": {"max_tokens": {"type": "integer", "title": "Max tokens", "description": "How many tokens?"}},
     "a table's key": {"column": {"type": "string", "title": "Join key"}},
     "a choice": {"kind": {"type": "string", "title": "Sign in with", "enum": ["password", "API key"]}},
+    "a choice of what is none": {"a": {"type": "string", "oneOf": ["const", 3]}},
     "odd titles": {"a": {"title": 3, "description": None, "format": []}},
 }
 

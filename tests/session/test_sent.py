@@ -14,7 +14,7 @@ import pytest
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.responses.request import choose_backend, request_body
 from codex_nb.session.context import build_context
-from codex_nb.session.outbound import RULE
+from codex_nb.session.outbound import RULE, UntrustedBlock
 from codex_nb.session.prompt import BASE
 from codex_nb.tools.base import builtin_tools
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
@@ -85,7 +85,7 @@ async def test_no_secret_planted_anywhere_is_in_any_body(tmp_path: Path) -> None
         redactor=harness.assistant.redactor(),
         folder=tmp_path,
     )
-    assert_no_leak(context.text, SECRETS, "%codex context")
+    assert_no_leak(context.render((), UntrustedBlock()), SECRETS, "%codex context")
     options: dict[str, Any] = {"tools": builtin_tools(), "approval": ApprovalPolicy.ALL, "folder": tmp_path}
     events = await harness.ask(prompt, thread="nb", context=context, **options)
     events += await harness.ask(f"And {text}?", thread="nb", use_cache=True)

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
-from codex_nb.session.structured_output import SchemaError, value_format
-from codex_nb.session.turn import SchemaMismatch
+from codex_nb.session.structured_output import SchemaError, SchemaMismatch, value_format
 
 
 class Colour(StrEnum):
@@ -42,6 +41,11 @@ class Tree(BaseModel):
 
 
 POINT = {"type": "object", "properties": {"x": {"type": "number", "minimum": 0}}, "required": ["x"]}
+
+
+def test_a_property_that_may_be_anything_is_not_asked_for_strictly() -> None:
+    wanted = value_format({"type": "object", "properties": {"x": True}})
+    assert (wanted.text_format["strict"], wanted.parse('{"x": [1]}')) == (False, {"x": [1]})
 
 
 def test_a_model_is_asked_for_strictly_and_comes_back_as_its_instance() -> None:

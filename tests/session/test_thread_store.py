@@ -87,11 +87,12 @@ def test_threads_are_listed_with_the_number_of_their_turns(tmp_path: Path) -> No
     assert store.open("b").items == ()
 
 
-def test_without_a_folder_threads_live_in_memory(tmp_path: Path) -> None:
-    store = ThreadStore(None)
-    say(store.open("a"), "one", "1")
-    assert [info.name for info in store.threads()] == ["a"]
-    store.forget("a")
+def test_the_thread_of_a_session_lives_in_memory(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    say(store.open("session"), "one", "1")
+    assert [info.name for info in store.threads()] == ["session"]
+    assert list(tmp_path.iterdir()) == []
+    store.forget("session")
     assert store.threads() == ()
 
 

@@ -27,9 +27,10 @@ from codex_nb.session.events import (
     TurnStarted,
     Usage,
 )
+from codex_nb.session.structured_output import SchemaMismatch, ValueFormat
 from codex_nb.session.thread import Thread
 from codex_nb.session.thread_file import ABORTED_NOTE, ABORTED_OUTPUT
-from codex_nb.session.turn import STOPPED, SchemaMismatch
+from codex_nb.session.turn import STOPPED
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.cells import insert_cells
@@ -408,8 +409,11 @@ def only_digits(text: str) -> int:
     return int(text)
 
 
+DIGITS = ValueFormat({}, {}, only_digits)
+
+
 async def test_an_answer_that_does_not_fit_is_asked_for_once_more() -> None:
-    turn = make_turn(parse=only_digits)
+    turn = make_turn(value_format=DIGITS)
     events, last, client = await play(turn, reply(said("seven")), reply(said("7", "msg_2")))
     assert [event for event in events if isinstance(event, AnswerRejected)] == [
         AnswerRejected("'seven' is no number")
@@ -419,7 +423,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_once_more() -> None:
 
 
 async def test_an_answer_that_never_fits_fails_with_the_reason() -> None:
-    turn = make_turn(parse=only_digits)
+    turn = make_turn(value_format=DIGITS)
     _, last, client = await play(turn, reply(said("seven")), reply(said("eight", "msg_2")))
     assert last.answer.status == "failed"
     assert last.error == "The answer does not match the schema: 'eight' is no number"
@@ -458,7 +462,8 @@ async def test_an_interrupt_of_the_users_code_ends_the_turn_and_not_the_loop() -
         raise KeyboardInterrupt
 
     thread = Thread("default")
-    _, last, _ = await play(make_turn(thread=thread, parse=interrupted), reply(said("7")))
+    turn = make_turn(thread=thread, value_format=ValueFormat({}, {}, interrupted))
+    _, last, _ = await play(turn, reply(said("7")))
     assert (last.answer.status, last.answer.text) == ("cancelled", "7")
     assert len(thread.items) == 3
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.session.context import MentionSources, resolve_mentions
+from codex_nb.session.context import Mentions, mentions_in
 from codex_nb.session.prompt import project_instructions
 from codex_nb.tools.base import Ports, ToolResult
 from codex_nb.tools.file_access import (
@@ -459,5 +459,6 @@ async def test_copies_of_notebooks_are_read_as_notebooks(folder: Path) -> None:
     for name in ("a.ipynb", "a.ipynb.bak", "a.ipynb~", "A.IPYNB.1", "a-copy.ipynb.orig"):
         (folder / name).write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
         assert OUTSIDE not in (await tools_read(folder, name))[0].text
-        sources = MentionSources(None, Hidden().visible({}), folder, Hidden())
-        assert OUTSIDE not in str(resolve_mentions(f"@file:{name}", sources))
+        mentioned = Mentions(None, Hidden().visible({}), folder, Hidden())
+        mentioned.resolve(mentions_in(f"@file:{name}", folder))
+        assert OUTSIDE not in str(mentioned)

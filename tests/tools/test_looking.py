@@ -16,7 +16,7 @@ import pytest
 from codex_nb.magics.session import offered_tools
 from codex_nb.session.context import build_context
 from codex_nb.session.known_values import secrets_of_namespace
-from codex_nb.session.outbound import Redactor
+from codex_nb.session.outbound import Redactor, UntrustedBlock
 from codex_nb.tools.builtin import inspect_variables
 from codex_nb.tools.describe import Detail, describe
 from codex_nb.tools.hiding import Hidden, hidden_in
@@ -49,7 +49,8 @@ def look_everywhere(namespace: dict[Any, Any]) -> list[str]:
         texts.append(inspect_variables(namespace, ["thing", "password"], hidden).text)
     offered_tools(SKIPPED.visible(namespace))
     prompt = "What are @thing and @password?"
-    texts.append(build_context(NOTEBOOK, namespace, prompt, redactor=Redactor({}), hidden=SKIPPED).text)
+    context = build_context(NOTEBOOK, namespace, prompt, redactor=Redactor({}), hidden=SKIPPED)
+    texts.append(context.render((), UntrustedBlock()))
     return texts
 
 
