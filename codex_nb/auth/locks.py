@@ -22,23 +22,12 @@ if TYPE_CHECKING:
 
 # In the CLI's order and with the CLI's modes.
 LOCK_FILES = (("auth.lock", 0o644), ("auth.json.lock", 0o600))
-
-
 FIRST_PAUSE_S = 0.005
-
-
 LONGEST_PAUSE_S = 0.1
 
-
 LEASE_FILE = "auth.lease"
-
-
 LEASE_S = 120.0  # longer than a refresh takes, with its repeats and the start of its process
-
-
 LONGEST_LEASE_S = 600.0  # of another program's
-
-
 TAKEOVER_PAUSE_S = 1.0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import AuthFile, Clock, Credentials
     from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider, Reason
-    from codex_nb.auth.store import CredentialStore, RefreshOutcome, Sleep, Snapshot, TokenRefresher
+    from codex_nb.auth.store import CredentialStore, Refreshed, Sleep, Snapshot, TokenRefresher
 
 
 SIGN_IN_ALLOWED = (
@@ -62,18 +62,11 @@ def restriction(settings: Settings, credentials: Credentials) -> str | None:
     return None
 
 
-def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
-    """Return the credentials if they may be used. Raises SignInRequired otherwise."""
-    if not settings.provider.uses_login:
-        return credentials
-    return _ensure_unrestricted(settings, credentials)
-
-
-def _ensure_unrestricted(settings: Settings, credentials: Credentials) -> Credentials:
+def ensure_allowed(settings: Settings, credentials: Credentials) -> None:
+    """Raise SignInRequired for credentials that may not be used."""
     problem = restriction(settings, credentials)
     if problem is not None:
         raise SignInRequired(problem, hint=SIGN_IN_ALLOWED)
-    return credentials
 
 
 class _BesideLogin:
@@ -91,17 +84,11 @@ class _BesideLogin:
 
 T = TypeVar("T")
 
-
 # The CLI's own margins: a JWT is refreshed within five minutes of its end, an opaque token after eight days.
 EXPIRY_MARGIN = timedelta(minutes=5)
-
-
 OPAQUE_LIFETIME = timedelta(days=8)
 
-
 FIRST_PAUSE = timedelta(seconds=2)
-
-
 LONGEST_PAUSE = timedelta(minutes=1)
 
 
@@ -144,14 +131,14 @@ class RefreshPolicy:
     def remember(self, login: Credentials, error: RefreshFailed) -> None:
         """Keep a failure: a permanent one while this login lasts, others for a growing pause."""
         before = self._failure
-        repeated = before is not None and _is_same(before.login, login)
-        pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and repeated else FIRST_PAUSE
+        is_repeated = before is not None and before.login.same_tokens(login)
+        pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and is_repeated else FIRST_PAUSE
         self._failure = _Failure(login, error, None if error.permanent else self._clock() + pause, pause)
 
     def recall(self, login: Credentials) -> RefreshFailed | None:
         """Return the failure that still applies to this login, as a new error."""
         failure = self._failure
-        if failure is None or not _is_same(failure.login, login):
+        if failure is None or not failure.login.same_tokens(login):
             return None
         if failure.until is not None and self._clock() >= failure.until:
             return None
@@ -166,20 +153,6 @@ class RefreshPolicy:
 def can_refresh(credentials: Credentials) -> bool:
     """Whether there is a refresh token to spend."""
     return credentials.mode is AuthMode.CHATGPT and credentials.refresh_token is not None
-
-
-def nothing_refreshed() -> RefreshFailed:
-    """Return the error for a refresh that the service answered with ``{}``: a success without new tokens."""
-    return RefreshFailed(
-        ("Your session could not be refreshed: the sign-in service returned no new tokens."),
-        hint="Run the cell again in a moment, or sign in again with %codex login.",
-        permanent=False,
-        reason="unchanged",
-    )
-
-
-def _is_same(one: Credentials, other: Credentials) -> bool:
-    return one.same_bearer(other) and one.refresh_token == other.refresh_token
 
 
 class CredentialManager:
@@ -293,9 +266,9 @@ class CredentialManager:
                 return RetryCredentials(present)
             if not can_refresh(present):
                 return RetryCredentials()
-            is_permanent = self._policy.recall(present)
-            if is_permanent is not None:
-                raise is_permanent
+            failure = self._policy.recall(present)
+            if failure is not None:
+                raise failure
             outcome = await self._refresh(snapshot, "unauthorized_recovery")
             refreshed = await self._adopt(outcome.snapshot)
             return RetryCredentials(
@@ -413,22 +386,29 @@ class CredentialManager:
 
     async def _accept(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
         credentials = await self.identities.complete(found, document)
-        ensure_allowed(self.settings, credentials)
+        if self.settings.provider.uses_login:
+            ensure_allowed(self.settings, credentials)
         if self._pinned is not None:
             ensure_same_account(self._pinned, credentials)
         self._pinned = self._pinned or credentials
         self._credentials = credentials
         return credentials
 
-    async def _refresh(self, snapshot: Snapshot, reason: str) -> RefreshOutcome:
+    async def _refresh(self, snapshot: Snapshot, reason: str) -> Refreshed:
         try:
             outcome = await self._run_to_completion(self.stored.refresh(snapshot, reason))
         except RefreshFailed as failure:
             self._policy.remember(snapshot.credentials, failure)
             raise
         refreshed = outcome.snapshot.credentials
-        if refreshed.same_bearer(snapshot.credentials):
-            self._policy.remember(refreshed, nothing_refreshed())
+        if refreshed.same_bearer(snapshot.credentials):  # the service answered with {}
+            unchanged = RefreshFailed(
+                "Your session could not be refreshed: the sign-in service returned no new tokens.",
+                hint="Run the cell again in a moment, or sign in again with %codex login.",
+                permanent=False,
+                reason="unchanged",
+            )
+            self._policy.remember(refreshed, unchanged)
         else:
             self._policy.forget()
         return outcome
@@ -477,19 +457,11 @@ def open_credentials(
             if login is None and (snapshot := await stored.read()) is not None:
                 login, document = snapshot.credentials, snapshot.document
         if login is not None:
-            _ensure_unrestricted(settings, await identities.complete(login, document))
+            ensure_allowed(settings, await identities.complete(login, document))
 
     if source is not None and not settings.provider.uses_login and settings.restricts_every_login:
         source = _BesideLogin(source, ensure_login_allowed)
-    return CredentialManager(
-        settings,
-        stored,
-        identities,
-        oauth,
-        source=source,
-        clock=clock,
-        sleep=sleep,
-    )
+    return CredentialManager(settings, stored, identities, oauth, source=source, clock=clock, sleep=sleep)
 
 
 @dataclass(frozen=True)
@@ -517,30 +489,37 @@ class LoginStatus:
     overrides: tuple[str, ...] = field(default=(), compare=False)
 
 
-async def login_status(manager: CredentialManager, *, refresh: bool = False) -> LoginStatus:
+async def login_status(manager: CredentialManager) -> LoginStatus:
     """Describe the login.
 
-    Uses no network for a stored login, unless ``refresh`` is set; the account of a personal access token or an agent
-    identity is looked up in either case.
+    Uses no network for a stored login; the account of a personal access token or an agent identity is looked up.
     """
+    overrides = address_overrides(manager.settings)
+    named = tuple(f"{name} ({host_of(url)})" for name, url in overrides.items())
     try:
-        credentials = await (manager.current() if refresh else manager.inspect())
+        credentials = await manager.inspect()
     except CodexError as error:
-        location = str(manager.stored.store)
         return LoginStatus(
             signed_in=False,
-            credentials_location=location,
+            credentials_location=str(manager.stored.store),
             profile=manager.settings.profile,
             problem=error.line,
             absence=_absence(error),
-            overrides=_named_overrides(manager.settings),
+            overrides=named,
         )
-    status = _described(credentials, profile=manager.settings.profile)
-    return replace(status, overrides=_named_overrides(manager.settings))
-
-
-def _named_overrides(settings: Settings) -> tuple[str, ...]:
-    return tuple(f"{name} ({host_of(url)})" for name, url in address_overrides(settings).items())
+    return LoginStatus(
+        signed_in=True,
+        auth_mode=credentials.mode,
+        label=credentials.label,
+        email=credentials.account.email,
+        plan=credentials.account.plan,
+        account_id=credentials.account.account_id,
+        billing=credentials.billing,
+        credentials_location=credentials.source,
+        expires_at=credentials.expires_at,
+        profile=manager.settings.profile,
+        overrides=named,
+    )
 
 
 def host_of(url: str) -> str:
@@ -555,22 +534,6 @@ def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
     if isinstance(error, AccountChanged):
         return "changed"
     return "signed_out" if isinstance(error, SignInRequired) else "unusable"
-
-
-def _described(credentials: Credentials, *, profile: str | None) -> LoginStatus:
-    """Return the status of these credentials."""
-    return LoginStatus(
-        signed_in=True,
-        auth_mode=credentials.mode,
-        label=credentials.label,
-        email=credentials.account.email,
-        plan=credentials.account.plan,
-        account_id=credentials.account.account_id,
-        billing=credentials.billing,
-        credentials_location=credentials.source,
-        expires_at=credentials.expires_at,
-        profile=profile,
-    )
 
 
 def address_overrides(settings: Settings) -> dict[str, str]:
