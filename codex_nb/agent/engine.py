@@ -408,8 +408,6 @@ class AgentEngine:
         except TimeoutError:
             self.refusal = RefreshFailed(
                 f"No new token came within {REFRESH_TIMEOUT_S:.0f} s, which is as long as the Codex CLI waits.",
-                hint="Run the cell again in a moment.",
-                permanent=False,
                 reason="unreachable",
             )
             return None

@@ -386,8 +386,6 @@ def _invalid(found: Credentials, why: str) -> SignInRequired:
 def _unreachable(what: str, why: str) -> RefreshFailed:
     return RefreshFailed(
         f"The agent identity cannot sign requests: {what}: {why}.",
-        hint="Run the cell again in a moment.",
-        permanent=False,
         reason="unreachable",
     )
 
@@ -456,8 +454,6 @@ class CredentialResolver:
         if problem is not None:
             raise RefreshFailed(
                 f"The personal access token could not be verified: {problem}.",
-                hint="Run the cell again in a moment.",
-                permanent=False,
                 reason="unreachable",
             )
         return replace(found, account=read_account(reply.fields))

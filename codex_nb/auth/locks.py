@@ -207,7 +207,6 @@ def _busy(message: str) -> RefreshFailed:
     return RefreshFailed(
         message,
         hint="Wait for it or stop it, then run the cell again.",
-        permanent=False,
         reason="locked",
     )
 
@@ -230,7 +229,6 @@ def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
     return RefreshFailed(
         f"Your session cannot be refreshed: {home} is not writable{reason}.",
         hint="Make the directory writable, or sign in where the credentials are stored.",
-        permanent=False,
         reason="unwritable",
     )
 

@@ -405,7 +405,6 @@ class CredentialManager:
             unchanged = RefreshFailed(
                 "Your session could not be refreshed: the sign-in service returned no new tokens.",
                 hint="Run the cell again in a moment, or sign in again with %codex login.",
-                permanent=False,
                 reason="unchanged",
             )
             self._policy.remember(refreshed, unchanged)

@@ -55,11 +55,14 @@ if TYPE_CHECKING:
     Launch = Callable[[Sequence[int]], Awaitable[Process | None]]
 
 
+# What the service says of a refresh token that is of no use any more: why, and the reason of the error.
 PERMANENT_CODES = {
-    "refresh_token_expired": ("expired", "your sign-in has expired"),
-    "refresh_token_reused": ("reused", "the refresh token was already used by another program"),
-    "refresh_token_invalidated": ("revoked", "your sign-in was revoked"),
+    "refresh_token_expired": ("your sign-in has expired", "expired"),
+    "refresh_token_reused": ("the refresh token was already used by another program", "reused"),
+    "refresh_token_invalidated": ("your sign-in was revoked", "revoked"),
 }
+TRANSIENT_REASONS = frozenset({"unreachable", "malformed"})
+RETRY_PAUSES_S = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -83,20 +86,23 @@ class AuthorizationCode:
 
 def read_refresh(reply: JsonResponse) -> Tokens:
     """Read the reply to a refresh. Raises RefreshFailed, permanent or transient."""
-    if reply.problem:
-        raise _transient(f"the sign-in service failed: {reply.problem}", "unreachable")
-    if reply.is_ok:
-        tokens = read_tokens(reply)
-        if tokens is None:
-            raise _transient("the sign-in service returned an invalid response", "malformed")
+    tokens = read_tokens(reply) if reply.is_ok else None
+    if tokens is not None:
         return tokens
     code = _error_code(reply)
-    if reply.status in (400, 401, 403) and code in PERMANENT_CODES:
-        reason, why = PERMANENT_CODES[code]
-        raise _permanent(why, reason)
-    if reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
-        raise _permanent("the sign-in service rejected the refresh token", "rejected")
-    raise _transient(f"the sign-in service returned status {reply.status}", "unreachable")
+    if reply.problem:
+        why, reason = f"the sign-in service failed: {reply.problem}", "unreachable"
+    elif reply.is_ok:
+        why, reason = "the sign-in service returned an invalid response", "malformed"
+    elif reply.status in (400, 401, 403) and code in PERMANENT_CODES:
+        why, reason = PERMANENT_CODES[code]
+    elif reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
+        why, reason = "the sign-in service rejected the refresh token", "rejected"
+    else:
+        why, reason = f"the sign-in service returned status {reply.status}", "unreachable"
+    if reason in TRANSIENT_REASONS:
+        raise RefreshFailed(f"Your session could not be refreshed: {why}.", reason=reason)
+    raise RefreshFailed(f"Your session cannot be refreshed: {why}.", permanent=True, reason=reason)
 
 
 def read_tokens(reply: JsonResponse) -> Tokens | None:
@@ -139,23 +145,6 @@ def read_authorization_code(reply: JsonResponse, redirect_uri: str) -> Authoriza
     return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
 
 
-def _permanent(why: str, reason: str) -> RefreshFailed:
-    return RefreshFailed(
-        f"Your session cannot be refreshed: {why}.",
-        permanent=True,
-        reason=reason,
-    )
-
-
-def _transient(why: str, reason: str) -> RefreshFailed:
-    return RefreshFailed(
-        f"Your session could not be refreshed: {why}.",
-        hint="Run the cell again in a moment.",
-        permanent=False,
-        reason=reason,
-    )
-
-
 def login_failure(what: str, reply: JsonResponse) -> LoginFailed:
     """Return the error for a failed step of the sign-in."""
     if reply.problem:
@@ -186,7 +175,6 @@ class OAuthClient:
             raise RefreshFailed(
                 "Your session was not refreshed: the refresh address is neither https nor on this machine.",
                 hint="Check CODEX_REFRESH_TOKEN_URL_OVERRIDE and the issuer in auth.json.",
-                permanent=False,
                 reason="insecure",
             )
         reply = await self._post(
@@ -297,10 +285,6 @@ class OAuthClient:
         return await request_json(self._http, "POST", url, timeout_s=timeout_s, **body)
 
 
-RETRY_PAUSES_S = (0.5, 2.0)
-RETRIED_REASONS = frozenset({"unreachable", "malformed"})
-
-
 class DirectRefresher:
     """Refreshes tokens in this process."""
 
@@ -332,7 +316,7 @@ class DirectRefresher:
             try:
                 return await self._oauth.refresh(credentials, reason)
             except RefreshFailed as error:
-                if error.reason not in RETRIED_REASONS:
+                if error.reason not in TRANSIENT_REASONS:
                     raise
             await self._sleep(pause)
         return await self._oauth.refresh(credentials, reason)
@@ -439,8 +423,6 @@ class DetachedRefresher:
         if saved is None or (result.kind != "saved" and saved.credentials.same_tokens(present.credentials)):
             raise RefreshFailed(
                 "Your session could not be refreshed because the refresh process ended early.",
-                hint="Run the cell again in a moment.",
-                permanent=False,
                 reason="ended",
             )
         return Refreshed(saved)

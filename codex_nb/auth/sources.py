@@ -165,7 +165,6 @@ class HubSource:
             hint="Restart your server from the hub's control panel."
             if is_refused
             else "Try again in a moment; if it persists, ask whoever runs the hub.",
-            permanent=False,
             reason="rejected" if is_refused else "unreachable",
         )
 
