@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from hashlib import sha256
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from codex_nb.config.layers import read_bytes
 from codex_nb.errors import ConfigError, CredentialsUnreadable
+from codex_nb.parse import loads
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-    from codex_nb.config.layers import Layer, MergedConfig
+    from codex_nb.config.layers import MergedConfig
+
+
+MOST_RETRIES = 100  # as many as the CLI makes
+Retries = Annotated[int, Field(ge=0), AfterValidator(lambda count: min(count, MOST_RETRIES))]
 
 
 class Table(BaseModel):
@@ -59,8 +63,8 @@ class ProviderTable(Table):
     query_params: dict[str, str] = {}
     http_headers: dict[str, str] = {}
     env_http_headers: dict[str, str] = {}
-    request_max_retries: int | None = Field(None, ge=0)
-    stream_max_retries: int | None = Field(None, ge=0)
+    request_max_retries: Retries | None = None
+    stream_max_retries: Retries | None = None
     stream_idle_timeout_ms: int | None = Field(None, ge=0)
     requires_openai_auth: bool = False
     supports_websockets: bool = False
@@ -280,23 +284,22 @@ def _expectation(problem: ErrorDetails) -> str:
             return _EXPECTATIONS.get(kind, problem["msg"])
 
 
-def misspelled_keys(tables: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each key that is spelled otherwise than one that is known, with the known one."""
-    yield from _misspelled(tables, ConfigToml, ())
-    providers = tables.get("model_providers")
-    for name, table in providers.items() if isinstance(providers, dict) else ():
-        if isinstance(table, dict):
-            yield from _misspelled(table, ProviderTable, ("model_providers", name))
+def misspellings(merged: MergedConfig) -> Iterator[str]:
+    """Warn of each key that is spelled otherwise than one that is known; the configuration is a valid one."""
+    yield from _misspelled(merged, merged.tables, ConfigToml, ())
+    for name, table in merged.tables.get("model_providers", {}).items():
+        yield from _misspelled(merged, table, ProviderTable, ("model_providers", name))
 
 
 def _misspelled(
-    table: Mapping[str, Any], shape: type[Table], prefix: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], str]]:
+    merged: MergedConfig, table: Mapping[str, Any], shape: type[Table], place: tuple[str, ...]
+) -> Iterator[str]:
     known = {_normalize_key(name): name for name in shape.model_fields}
     for key in table:
         meant = known.get(_normalize_key(key))
         if meant is not None and meant != key:
-            yield (*prefix, key), meant
+            written, expected = ".".join((*place, key)), ".".join((*place, meant))
+            yield f"{merged.source(*place, key)}: {written} is not used: the key is written {expected}."
 
 
 def _normalize_key(key: str) -> str:
@@ -360,9 +363,7 @@ _LOCAL_SERVERS = {
 
 # Who pays, where one API key belongs to several.
 _OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORGANIZATION", "OpenAI-Project": "OPENAI_PROJECT"}
-# As many attempts as the CLI makes at most; and a wait as long as no timeout: of a day.
-MOST_RETRIES = 100
-LONGEST_IDLE_MS = 86_400_000
+LONGEST_IDLE_MS = 86_400_000  # a day: as long as no timeout
 
 
 def provider_of(
@@ -430,18 +431,14 @@ def _custom_provider(
         query_params=MappingProxyType(dict(entry.query_params)),
         requires_openai_auth=entry.requires_openai_auth,
         supports_websockets=entry.supports_websockets,
-        request_max_retries=_at_most(entry.request_max_retries, MOST_RETRIES),
-        stream_max_retries=_at_most(entry.stream_max_retries, MOST_RETRIES),
+        request_max_retries=entry.request_max_retries,
+        stream_max_retries=entry.stream_max_retries,
         stream_idle_timeout_s=Provider.stream_idle_timeout_s
         if idle_ms is None
         else min(idle_ms or LONGEST_IDLE_MS, LONGEST_IDLE_MS) / 1000,
-        bearer_command=_bearer_command(entry, merged.origin(*place, "auth", "command")),
+        bearer_command=_bearer_command(entry.auth, merged, (*place, "auth", "cwd")),
         bearer=bearer,
     ), warnings
-
-
-def _at_most(value: int | None, most: int) -> int | None:
-    return None if value is None else min(value, most)
 
 
 def _headers(
@@ -473,16 +470,17 @@ def _headers(
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110
 
 
-def _bearer_command(entry: ProviderTable, origin: Layer | None) -> BearerCommand | None:
-    if entry.auth is None:
+def _bearer_command(
+    entry: BearerCommandTable | None, merged: MergedConfig, place: tuple[str, ...]
+) -> BearerCommand | None:
+    if entry is None:
         return None
-    folder = origin.folder if origin is not None else Path()
     return BearerCommand(
-        command=entry.auth.command,
-        args=tuple(entry.auth.args),
-        timeout_s=entry.auth.timeout_ms / 1000,
-        refresh_interval_s=entry.auth.refresh_interval_ms / 1000,
-        cwd=folder / entry.auth.cwd if entry.auth.cwd else None,
+        command=entry.command,
+        args=tuple(entry.args),
+        timeout_s=entry.timeout_ms / 1000,
+        refresh_interval_s=entry.refresh_interval_ms / 1000,
+        cwd=merged.path(entry.cwd, *place) if entry.cwd else None,
     )
 
 
@@ -653,7 +651,7 @@ def _server(
         command=entry.command,
         args=tuple(entry.args),
         environ=dict(_variables(entry, environ)),
-        cwd=_folder(entry.cwd, merged, place),
+        cwd=None if entry.cwd is None else merged.path(entry.cwd, *place, "cwd"),
         url=entry.url or "",
         headers=headers,
         required=entry.required,
@@ -666,12 +664,6 @@ def _server(
         allowed_tools=frozenset(tool for tool, mode in modes.items() if mode == "approve"),
         problem=_problem(entry, headers, environ),
     )
-
-
-def _folder(written: str | None, merged: MergedConfig, place: tuple[str, ...]) -> Path | None:
-    if written is None:
-        return None
-    return Path(merged.source(*place, "cwd")).parent / os.path.expanduser(written)  # noqa: PTH111  Path.expanduser() raises for an unknown user
 
 
 def _variables(entry: McpServerTable, environ: Mapping[str, str]) -> Iterator[tuple[str, SecretStr]]:
@@ -780,8 +772,8 @@ def _in_file(path: Path, server: McpServer) -> Iterator[str]:
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = loads(text)
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 

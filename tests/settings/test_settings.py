@@ -240,6 +240,14 @@ def test_a_profile_is_a_file_over_the_users(tmp_path: Path) -> None:
     }
 
 
+def test_the_origin_of_an_address_is_that_of_the_provider_in_use(tmp_path: Path) -> None:
+    text = '[model_providers.x]\nbase_url = "http://x.test"\n'
+    assert loaded(tmp_path, text, overrides={"provider": "x"}).origins["base_url"] == str(
+        tmp_path / "config.toml"
+    )
+    assert "base_url" not in loaded(tmp_path, f'model_provider = "ollama"\n{text}').origins
+
+
 @pytest.mark.parametrize("place", ["the file", "the profile"])
 def test_a_profile_in_the_old_form_is_refused_with_the_way_to_the_new_one(tmp_path: Path, place: str) -> None:
     (tmp_path / "usual.config.toml").write_text('profile = "x"' if place == "the profile" else "")
@@ -525,7 +533,7 @@ VALUES = st.recursive(
 
 def problem_with(tables: dict[str, Any]) -> ConfigError | None:
     merged = MergedConfig()
-    merged.add(Layer("config.toml", Path(), tables))
+    merged.add(Layer("config.toml", tables))
     try:
         parse_config(merged)
     except ConfigError as error:
