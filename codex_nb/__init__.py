@@ -317,7 +317,6 @@ _MODULES = (  # of the public names that are not defined here
     "codex_nb.session.batch_jobs",
     "codex_nb.session.structured_output",
     "codex_nb.tools.base",
-    "codex_nb.tools.base",
     "codex_nb.ui.account",
     "codex_nb.auth.sources",
     "codex_nb.magics.options",

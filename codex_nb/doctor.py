@@ -84,7 +84,7 @@ def diagnose(
         environ = codex_environment(environ, profile)
         settings = load_settings(environ, profile=profile, folder=folder, machine=machine)
     except ConfigError as error:
-        found.append(Finding("configuration", str(error), error.hint or "Correct it."))
+        found.append(_failed(error))
     checks: list[Callable[[], Iterable[Finding]]] = [partial(_proxies, environ), partial(_cli, environ)]
     with suppress(ConfigError):  # is among the findings already
         mounts = MOUNTS if machine is None else machine.root / MOUNTS.relative_to("/")
@@ -311,9 +311,7 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "CODEX_HOME",
             f"{home} cannot be written",
-            (
-                "Make the directory writable, or point CODEX_HOME elsewhere; sessions cannot be refreshed here."
-            ),
+            "Make the directory writable, or point CODEX_HOME elsewhere; sessions cannot be refreshed here.",
         )
     else:
         yield Finding("CODEX_HOME", str(home))

@@ -484,7 +484,9 @@ def show_preview(session: ShellSession, line: str, text_of: Callable[[TurnReques
 
     profile, options = session.profile(), parse_options(line)
     with suppress(AuthError):
-        session.wait(profile.signed_in())  # credentials that were read are redacted here as they will be then
+        session.wait(
+            profile.credentials.current()
+        )  # credentials that were read are redacted here as they will be then
     question = make_question(session, options, profile)
     with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         opened = open_view(session, mailbox, pump, PendingApprovals())
@@ -705,7 +707,7 @@ def offer_help(session: ShellSession, result: Any) -> None:
 def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
     """Make sure that there are credentials before anything is shown; ask the user to sign in where possible."""
     try:
-        session.wait(profile.signed_in())
+        session.wait(profile.credentials.current())
     except AuthError as error:
         from codex_nb.magics.account import login_prompt
 
