@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import pkgutil
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -349,6 +348,8 @@ def open_profile(
 
 def find_token_provider(name: str) -> ExternalTokenProvider:
     """Import the callable that ``module:function`` names; raises ConfigError."""
+    import pkgutil
+
     try:
         found = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:

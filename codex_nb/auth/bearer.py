@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import AuthFile, Clock
     from codex_nb.auth.store import Sleep
     from codex_nb.config.settings import Settings
+    from codex_nb.http import JsonResponse
 
 
 ACCOUNT_HEADER = "chatgpt-account-id"
@@ -237,14 +238,10 @@ def _checked_origin(origin: object, base_url: str) -> str:
     except (httpx.InvalidURL, UnicodeError):
         url = httpx.URL("")
     if not is_secure(str(url)) or url.path != "/" or url.query or url.fragment:
-        raise ApiError(
-            "The workspace's backend is not an https origin; nothing was sent there.",
-            hint="Ask the administrator of the workspace.",
-        )
+        raise _unacceptable("The workspace's backend is not an https origin; nothing was sent there.")
     if not _is_related(url.host, httpx.URL(base_url).host):
-        raise ApiError(
-            f"The workspace's backend is at {url.host}, which does not belong to {base_url}. Nothing was sent there.",
-            hint="Ask the administrator of the workspace.",
+        raise _unacceptable(
+            f"The workspace's backend is at {url.host}, which does not belong to {base_url}. Nothing was sent there."
         )
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
@@ -265,11 +262,12 @@ def _is_below(host: str, domain: str) -> bool:
 
 def _checked_override(override: object) -> str:
     if not isinstance(override, str) or not override.isascii() or not override.isprintable() or not override:
-        raise ApiError(
-            "The workspace's routing override is invalid; nothing was sent.",
-            hint="Ask the administrator of the workspace.",
-        )
+        raise _unacceptable("The workspace's routing override is invalid; nothing was sent.")
     return override
+
+
+def _unacceptable(message: str) -> ApiError:
+    return ApiError(message, hint="Ask the administrator of the workspace.")
 
 
 ISSUER = "https://chatgpt.com/codex-backend/agent-identity"
@@ -280,15 +278,93 @@ REGISTER_TIMEOUT_S = 30.0
 WHOAMI_TIMEOUT_S = 20.0
 
 
-class AgentRegistry:
-    """Checks agent identities and registers their tasks."""
+def _ensure_packages() -> None:
+    try:
+        import cryptography  # noqa: F401  (only to see that the optional package is there)
+        import nacl  # noqa: F401  (as above)
+    except ImportError as error:
+        raise SignInRequired(
+            "This login is an agent identity, which requires additional packages.",
+            hint="Install it with: pip install 'codex-nb[agent-identity]'",
+        ) from error
+
+
+def _invalid(found: Credentials, why: str) -> SignInRequired:
+    return SignInRequired(f"The agent identity from {found.source} cannot be used: {why}.")
+
+
+NO_KEYS = "The agent identity cannot sign requests: its keys could not be fetched"
+NO_TASK = "The agent identity cannot sign requests: its task could not be registered"
+
+
+def _object_of(reply: JsonResponse, what: str) -> dict[str, Any]:
+    """Return the object in a reply; raises RefreshFailed, which says what is not possible without it."""
+    problem = reply.problem
+    if problem is None and not 200 <= reply.status < 300:  # noqa: PLR2004  (HTTP)
+        problem = f"the service returned status {reply.status}"
+    if problem is None and isinstance(reply.value, dict):
+        return reply.fields
+    raise _unreachable(what, problem or "the response is invalid")
+
+
+def _unreachable(what: str, why: str) -> RefreshFailed:
+    return RefreshFailed(f"{what}: {why}.", reason="unreachable")
+
+
+class CredentialResolver:
+    """Looks up the account of credentials that do not name it; each is looked up once per process.
+
+    An agent identity is checked, and its task registered.
+    """
 
     def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
         self._http = http
         self._settings = settings
         self._clock = clock
+        self._known: dict[str, Credentials] = {}
 
-    async def register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
+    async def complete(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
+        """Return the credentials with their account; most modes need no request for it."""
+        match found.mode:
+            case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
+                key = fingerprint(found.bearer)
+                if key not in self._known:
+                    self._known[key] = await self._with_account(found, found.bearer)
+            case AuthMode.AGENT_IDENTITY:
+                record = found.bearer if document is None else document.agent_identity
+                key = fingerprint(record)
+                if key not in self._known:
+                    self._known[key] = await self._register(found, record)
+            case _:
+                return found
+        return replace(self._known[key], source=found.source)
+
+    async def accepts(self, key: SecretStr) -> bool | None:
+        """Whether OpenAI's API knows a key; None where it did not say. Lists the models, which costs nothing.
+
+        What another provider answers says nothing about the key: it is taken as it is.
+        """
+        provider = self._settings.provider
+        if not provider.is_built_in:
+            return True
+        reply = await request_json(
+            self._http,
+            "GET",
+            f"{provider.base_url or API_BASE_URL}/models",
+            timeout_s=WHOAMI_TIMEOUT_S,
+            headers={**provider.http_headers, "authorization": SecretStr(f"Bearer {key.get_secret_value()}")},
+            params=provider.query_params,
+        )
+        if reply.status == httpx.codes.UNAUTHORIZED:
+            return False
+        # a restricted key need not be allowed to list models
+        return True if reply.is_ok or reply.status == httpx.codes.FORBIDDEN else None
+
+    def forget(self, rejected: Credentials) -> None:
+        """Look these credentials up anew the next time: the service knows them no more."""
+        self._known = {key: found for key, found in self._known.items() if not found.same_bearer(rejected)}
+
+    async def _register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
         """Return the credentials with their account and a registered task that signs.
 
         Raises SignInRequired or RefreshFailed.
@@ -325,13 +401,11 @@ class AgentRegistry:
 
     async def _jwks(self) -> list[dict[str, Any]]:
         base = self._settings.agent_jwks_base_url or self._settings.chatgpt_base_url
-        reply = await self._fetch("GET", f"{base.rstrip('/')}/wham/agent-identities/jwks", JWKS_TIMEOUT_S)
-        keys = reply.get("keys") if isinstance(reply, dict) else None
+        url = f"{base.rstrip('/')}/wham/agent-identities/jwks"
+        reply = await request_json(self._http, "GET", url, timeout_s=JWKS_TIMEOUT_S)
+        keys = _object_of(reply, NO_KEYS).get("keys")
         if not isinstance(keys, list):
-            raise _unreachable(
-                "its keys could not be fetched",
-                reply if isinstance(reply, str) else "the response contains no keys",
-            )
+            raise _unreachable(NO_KEYS, "the response contains no keys")
         return [key for key in keys if isinstance(key, dict)]
 
     async def _task_id(self, runtime_id: str, key: AgentKey) -> str:
@@ -339,17 +413,16 @@ class AgentRegistry:
         signature = base64.b64encode(key.sign(f"{runtime_id}:{timestamp}".encode())).decode("ascii")
         url = f"{self._authapi()}/v1/agent/{runtime_id}/task/register"
         body = {"timestamp": timestamp, "signature": signature}
-        reply = await self._fetch("POST", url, REGISTER_TIMEOUT_S, body)
-        if isinstance(reply, str):
-            raise _unreachable("its task could not be registered", reply)
+        reply = await request_json(self._http, "POST", url, timeout_s=REGISTER_TIMEOUT_S, json=body)
+        found = _object_of(reply, NO_TASK)
         for name in ("task_id", "taskId"):
-            if isinstance(reply.get(name), str) and reply[name]:
-                return str(reply[name])
+            if isinstance(found.get(name), str) and found[name]:
+                return str(found[name])
         for name in ("encrypted_task_id", "encryptedTaskId"):
-            opened = key.unseal(reply[name]) if isinstance(reply.get(name), str) else None
+            opened = key.unseal(found[name]) if isinstance(found.get(name), str) else None
             if opened:
                 return opened
-        raise _unreachable("its task could not be registered", "the response contains no task id")
+        raise _unreachable(NO_TASK, "the response contains no task id")
 
     def _authapi(self) -> str:
         base = self._settings.chatgpt_base_url.rstrip("/")
@@ -359,104 +432,14 @@ class AgentRegistry:
             return base
         return self._settings.authapi_base_url.rstrip("/")
 
-    async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
-        reply = await request_json(self._http, method, url, timeout_s=timeout_s, json=body)
-        if reply.problem is not None:
-            return reply.problem
-        if not 200 <= reply.status < 300:  # noqa: PLR2004  (HTTP)
-            return f"the service returned status {reply.status}"
-        return reply.value if isinstance(reply.value, dict) else "the response is invalid"
-
-
-def _ensure_packages() -> None:
-    try:
-        import cryptography  # noqa: F401  (only to see that the optional package is there)
-        import nacl  # noqa: F401  (as above)
-    except ImportError as error:
-        raise SignInRequired(
-            "This login is an agent identity, which requires additional packages.",
-            hint="Install it with: pip install 'codex-nb[agent-identity]'",
-        ) from error
-
-
-def _invalid(found: Credentials, why: str) -> SignInRequired:
-    return SignInRequired(f"The agent identity from {found.source} cannot be used: {why}.")
-
-
-def _unreachable(what: str, why: str) -> RefreshFailed:
-    return RefreshFailed(
-        f"The agent identity cannot sign requests: {what}: {why}.",
-        reason="unreachable",
-    )
-
-
-class CredentialResolver:
-    """Looks up the account of credentials that do not name it; each is looked up once per process."""
-
-    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
-        self._http = http
-        self._settings = settings
-        self._agents = AgentRegistry(http, settings, clock=clock)
-        self._known: dict[str, Credentials] = {}
-
-    async def complete(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
-        """Return the credentials with their account; most modes need no request for it."""
-        match found.mode:
-            case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
-                key = fingerprint(found.bearer)
-                if key not in self._known:
-                    self._known[key] = await self._with_account(found, found.bearer)
-            case AuthMode.AGENT_IDENTITY:
-                record = found.bearer if document is None else document.agent_identity
-                key = fingerprint(record)
-                if key not in self._known:
-                    self._known[key] = await self._agents.register(found, record)
-            case _:
-                return found
-        return replace(self._known[key], source=found.source)
-
-    async def accepts(self, key: SecretStr) -> bool | None:
-        """Whether OpenAI's API knows a key; None where it did not say. Lists the models, which costs nothing.
-
-        What another provider answers says nothing about the key: it is taken as it is.
-        """
-        provider = self._settings.provider
-        if not provider.is_built_in:
-            return True
-        reply = await request_json(
-            self._http,
-            "GET",
-            f"{provider.base_url or API_BASE_URL}/models",
-            timeout_s=WHOAMI_TIMEOUT_S,
-            headers={**provider.http_headers, "authorization": SecretStr(f"Bearer {key.get_secret_value()}")},
-            params=provider.query_params,
-        )
-        if reply.status == httpx.codes.UNAUTHORIZED:
-            return False
-        # a restricted key need not be allowed to list models
-        return True if reply.is_ok or reply.status == httpx.codes.FORBIDDEN else None
-
-    def forget(self, rejected: Credentials) -> None:
-        """Look these credentials up anew the next time: the service knows them no more."""
-        self._known = {key: found for key, found in self._known.items() if not found.same_bearer(rejected)}
-
     async def _with_account(self, found: Credentials, token: SecretStr) -> Credentials:
         url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
         headers = {"authorization": SecretStr(f"Bearer {token.get_secret_value()}")}
         reply = await request_json(self._http, "GET", url, timeout_s=WHOAMI_TIMEOUT_S, headers=headers)
         if reply.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise SignInRequired(f"The personal access token from {found.source} is no longer valid.")
-        problem = reply.problem
-        if problem is None and not reply.is_ok:
-            problem = f"the account service returned status {reply.status}"
-        elif problem is None and not isinstance(reply.value, dict):
-            problem = "the response is invalid"
-        if problem is not None:
-            raise RefreshFailed(
-                f"The personal access token could not be verified: {problem}.",
-                reason="unreachable",
-            )
-        return replace(found, account=read_account(reply.fields))
+        fields = _object_of(reply, "The personal access token could not be verified")
+        return replace(found, account=read_account(fields))
 
 
 # What follows needs the extra "agent"; cryptography and nacl are imported by the first use.

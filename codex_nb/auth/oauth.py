@@ -125,26 +125,6 @@ def _error_code(reply: JsonResponse) -> str | None:
     return next((code for code in codes if isinstance(code, str)), None)
 
 
-def read_device_code(reply: JsonResponse, url: str) -> DeviceCode | None:
-    """Read a device code that is confirmed at ``url``; None when the reply contains none."""
-    value = reply.fields
-    device_auth_id, user_code = value.get("device_auth_id"), value.get("user_code") or value.get("usercode")
-    if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
-        return None
-    seconds = parse_number(value.get("interval"))  # which the service writes as text
-    interval_s = 5.0 if seconds is None else min(max(seconds, 0.0), 60.0)
-    return DeviceCode(SecretStr(device_auth_id), user_code, url, interval_s)
-
-
-def read_authorization_code(reply: JsonResponse, redirect_uri: str) -> AuthorizationCode | None:
-    """Read the authorization code of a confirmed device code; None when the reply contains none."""
-    value = reply.fields
-    code, verifier = value.get("authorization_code"), value.get("code_verifier")
-    if not isinstance(code, str) or not isinstance(verifier, str):
-        return None
-    return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
-
-
 def login_failure(what: str, reply: JsonResponse) -> LoginFailed:
     """Return the error for a failed step of the sign-in."""
     if reply.problem:
@@ -170,7 +150,8 @@ class OAuthClient:
 
     async def refresh(self, credentials: Credentials, reason: str) -> Tokens:
         """Spend the refresh token. Raises RefreshFailed, permanent or transient."""
-        url = self.refresh_url(credentials)
+        issuer = credentials.issuer or self._settings.issuer
+        url = self._settings.refresh_url_override or f"{issuer.rstrip('/')}/oauth/token"
         if not is_secure(url):
             raise RefreshFailed(
                 "Your session was not refreshed: the refresh address is neither https nor on this machine.",
@@ -187,11 +168,6 @@ class OAuthClient:
             },
         )
         return read_refresh(reply)
-
-    def refresh_url(self, credentials: Credentials) -> str:
-        """Return the token endpoint: the override, else that of the login's issuer, else the configured one."""
-        issuer = credentials.issuer or self._settings.issuer
-        return self._settings.refresh_url_override or f"{issuer.rstrip('/')}/oauth/token"
 
     def authorize_url(self, redirect_uri: str, verifier: SecretStr, state: SecretStr) -> str:
         """Return the URL at which the sign-in in the browser starts; ``verifier`` is that of RFC 7636."""
@@ -243,10 +219,18 @@ class OAuthClient:
             )
         if not reply.is_ok:
             raise login_failure("The device code could not be requested", reply)
-        device = read_device_code(reply, f"{self._settings.issuer}/codex/device")
-        if device is None:
+        value = reply.fields
+        device_auth_id, user_code = (
+            value.get("device_auth_id"),
+            value.get("user_code") or value.get("usercode"),
+        )
+        if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
             raise LoginFailed("The sign-in service returned no device code.", reason="malformed")
-        return device
+        seconds = parse_number(value.get("interval"))  # which the service writes as text
+        interval_s = 5.0 if seconds is None else min(max(seconds, 0.0), 60.0)
+        return DeviceCode(
+            SecretStr(device_auth_id), user_code, f"{self._settings.issuer}/codex/device", interval_s
+        )
 
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
         """Ask whether the code was confirmed; None while it was not. Raises LoginFailed.
@@ -260,13 +244,14 @@ class OAuthClient:
             return None
         if not reply.is_ok:
             raise login_failure("The device code was refused", reply)
-        code = read_authorization_code(reply, f"{self._settings.issuer}/deviceauth/callback")
-        if code is None:
+        code, verifier = reply.fields.get("authorization_code"), reply.fields.get("code_verifier")
+        if not isinstance(code, str) or not isinstance(verifier, str):
             raise LoginFailed(
                 "The sign-in service confirmed the sign-in but returned no authorization code.",
                 reason="malformed",
             )
-        return code
+        redirect_uri = f"{self._settings.issuer}/deviceauth/callback"
+        return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
 
     async def revoke(self, credentials: Credentials) -> None:
         """Revoke a login; failures are ignored."""

@@ -578,7 +578,7 @@ class McpServer:
     """A server: a program that is started (``command``) or an address (``url``).
 
     Times are seconds. ``environ`` and ``headers`` may hold secrets. ``problem`` says why it is not used.
-    ``allowed_tools`` run without asking.
+    ``allowed`` says of a tool whether it runs without asking; ``allows_others`` of those that are not named.
     """
 
     name: str
@@ -593,9 +593,8 @@ class McpServer:
     call_s: float = CALL_S
     enabled_tools: frozenset[str] | None = None
     disabled_tools: frozenset[str] = frozenset()
-    allows_all: bool = False
-    asked_tools: frozenset[str] = frozenset()
-    allowed_tools: frozenset[str] = frozenset()
+    allowed: Mapping[str, bool] = field(default_factory=dict)
+    allows_others: bool = False
     problem: str = ""
 
     def offers(self, tool: str) -> bool:
@@ -604,7 +603,7 @@ class McpServer:
 
     def allows(self, tool: str) -> bool:
         """Whether the configuration lets a tool run without asking."""
-        return tool in self.allowed_tools or (self.allows_all and tool not in self.asked_tools)
+        return self.allowed.get(tool, self.allows_others)
 
 
 def mcp_servers_of(
@@ -641,7 +640,7 @@ def _server(
             kind = "a server with a command" if entry.command is not None else "a server with a url"
             more = " Name a variable in bearer_token_env_var." if key == "bearer_token" else ""
             raise refused(merged, (*place, key), f"{kind} cannot have it.", hint + more)
-    modes = {tool: each.approval_mode for tool, each in entry.tools.items() if each.approval_mode is not None}
+    modes = {tool: table.approval_mode for tool, table in entry.tools.items()}
     headers = dict(_server_headers(entry, environ))
     startup = entry.startup_timeout_sec
     if startup is None:
@@ -659,9 +658,8 @@ def _server(
         call_s=CALL_S if entry.tool_timeout_sec is None else entry.tool_timeout_sec,
         enabled_tools=None if entry.enabled_tools is None else frozenset(entry.enabled_tools),
         disabled_tools=frozenset(entry.disabled_tools),
-        allows_all=entry.default_tools_approval_mode == "approve",
-        asked_tools=frozenset(tool for tool, mode in modes.items() if mode != "approve"),
-        allowed_tools=frozenset(tool for tool, mode in modes.items() if mode == "approve"),
+        allowed={tool: mode == "approve" for tool, mode in modes.items() if mode is not None},
+        allows_others=entry.default_tools_approval_mode == "approve",
         problem=_problem(entry, headers, environ),
     )
 
