@@ -23,6 +23,7 @@ import httpx as httpx  # noqa: PLC0414 -- exported
 from pydantic import SecretStr
 
 from codex_nb.errors import ConfigError
+from codex_nb.files import file_stamp
 from codex_nb.parse import fits, loads
 
 if TYPE_CHECKING:
@@ -313,14 +314,8 @@ def tls_context(extra: Path | None) -> ssl.SSLContext:
     ConfigError for a file that cannot be used.
     """
     own = ssl.get_default_verify_paths()  # as SSL_CERT_FILE and SSL_CERT_DIR name them now
-    return _tls_context(extra, own, tuple(map(_changed, (extra, own.cafile, own.capath))))
-
-
-def _changed(path: Path | str | None) -> int:
-    try:
-        return 0 if path is None else Path(path).stat().st_mtime_ns
-    except OSError:
-        return 0
+    stamps = [file_stamp(Path(path)) for path in (extra, own.cafile, own.capath) if path is not None]
+    return _tls_context(extra, own, tuple(stamps))
 
 
 @lru_cache(maxsize=8)

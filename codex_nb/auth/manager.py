@@ -123,10 +123,10 @@ class RefreshPolicy:
         """Whether the token has expired by its own claim."""
         return credentials.expires_at is not None and credentials.expires_at <= self._clock()
 
-    def is_permanently_expired(self, credentials: Credentials) -> bool:
-        """Whether the token has expired and can never be refreshed: sending it would only cost a 401."""
-        error = self.recall(credentials)
-        return error is not None and error.permanent and self.is_expired(credentials)
+    def final_failure(self, credentials: Credentials) -> RefreshFailed | None:
+        """Return why an expired token can never be refreshed: sending it would only cost a 401."""
+        error = self.recall(credentials) if self.is_expired(credentials) else None
+        return error if error is not None and error.permanent else None
 
     def remember(self, login: Credentials, error: RefreshFailed) -> None:
         """Keep a failure: a permanent one while this login lasts, others for a growing pause."""
@@ -229,16 +229,12 @@ class CredentialManager:
         Raises SignInRequired, CredentialsUnreadable, AccountChanged, or RefreshFailed when the token has
         expired and can never be refreshed.
         """
-        credentials = self._credentials
-        if credentials is not None and self._is_settled(credentials):
-            return credentials
+        if (settled := self._settled()) is not None:
+            return settled
         async with self._gate:
-            if self._source is None:
-                return await self._from_store()
-            credentials = self._credentials  # another request may have fetched them meanwhile
-            if credentials is not None and self._is_settled(credentials):
-                return credentials
-            return await self._from_source(self._source)
+            if (settled := self._settled()) is not None:  # another request has read them meanwhile
+                return settled
+            return await (self._from_store() if self._source is None else self._from_source(self._source))
 
     async def inspect(self) -> Credentials:
         """Return the credentials as they are, without refreshing anything. Raises like :meth:`current`."""
@@ -316,15 +312,16 @@ class CredentialManager:
         if self._running:
             await asyncio.wait(self._running)
 
-    def _is_settled(self, credentials: Credentials) -> bool:
+    def _settled(self) -> Credentials | None:
+        """Return the credentials in memory while they can be sent as they are."""
+        found, policy = self._credentials, self._policy
+        if found is None:
+            return None
         if self._source is not None:
-            return not self._policy.is_expired(credentials)
+            return None if policy.is_expired(found) else found
         unchanged = self._snapshot is not None and self._snapshot.stamp == self.stored.store.stamp()
-        if not unchanged or self.stored.has_unsaved_tokens:
-            return False
-        return self._policy.reason(credentials) is None and not self._policy.is_permanently_expired(
-            credentials
-        )
+        is_fit = policy.reason(found) is None and policy.final_failure(found) is None
+        return found if unchanged and is_fit and not self.stored.has_unsaved_tokens else None
 
     async def _from_store(self) -> Credentials:
         if self.stored.has_unsaved_tokens:
@@ -334,8 +331,7 @@ class CredentialManager:
         reason = self._policy.reason(credentials)
         if reason is not None:
             return await self._refresh_early(snapshot, credentials, reason)
-        error = self._policy.recall(credentials) if self._policy.is_permanently_expired(credentials) else None
-        if error is not None:
+        if (error := self._policy.final_failure(credentials)) is not None:
             raise error
         return credentials
 
@@ -344,7 +340,7 @@ class CredentialManager:
         try:
             outcome = await self._refresh(snapshot, reason)
         except RefreshFailed:
-            if self._policy.is_permanently_expired(credentials):
+            if self._policy.final_failure(credentials) is not None:
                 raise
             return credentials
         return await self._adopt(outcome.snapshot)
