@@ -301,9 +301,10 @@ def status(profile: str | None = None) -> AccountStatus:
     >>> [window.label for window in account.windows]
     ['5 h', 'week']
     """
-    from codex_nb import api
+    from codex_nb.api import current_session
+    from codex_nb.magics.account import account_status
 
-    return api.status(profile)
+    return account_status(current_session(), profile)
 
 
 def _options(arguments: dict[str, Any]) -> dict[str, Any]:

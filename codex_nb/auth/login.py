@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import secrets
 from abc import ABC, abstractmethod
 from collections import deque
@@ -119,7 +118,8 @@ async def login_from_elsewhere(manager: CredentialManager) -> SignedIn:
     """
     store, refused, seen = manager.stored.store, manager.peek(), object()
     keyring = store if isinstance(store, KeyringStore) else None
-    for rounds in itertools.count():
+    rounds = 0
+    while True:
         found, stamp = manager.peek(), store.stamp()
         if stamp != seen or (keyring and rounds % KEYRING_ROUNDS == 0 and keyring.may_look_again()):
             seen = stamp
@@ -132,7 +132,7 @@ async def login_from_elsewhere(manager: CredentialManager) -> SignedIn:
         if found is not None and (refused is None or not found.same_bearer(refused)):
             return SignedIn(found.label, found.account.plan)
         await manager.sleep(ELSEWHERE_POLL_S)
-    raise AssertionError  # the count has no end
+        rounds += 1
 
 
 class LoginFlow(ABC):

@@ -19,7 +19,7 @@ from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import DetachedRefresher, DirectRefresher, OAuthClient, launch_process
 from codex_nb.auth.sources import HubSource, environment_login, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
-from codex_nb.config.settings import Settings
+from codex_nb.config.settings import ADDRESS_VARIABLES, Settings
 from codex_nb.errors import AccountChanged, CodexError, RefreshFailed, SignInRequired
 from codex_nb.http import httpx
 
@@ -535,12 +535,7 @@ def address_overrides(settings: Settings) -> dict[str, str]:
     """Return the settings that replace an address to which a login is sent, with the addresses."""
     provider, usual = settings.provider, Settings(codex_home=settings.codex_home)
     found = {
-        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": settings.refresh_url_override,
-        "CODEX_REVOKE_TOKEN_URL_OVERRIDE": settings.revoke_url_override,
-        "CODEX_APP_SERVER_LOGIN_ISSUER": settings.issuer,
-        "CODEX_AUTHAPI_BASE_URL": settings.authapi_base_url,
-        "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": settings.agent_authapi_base_url,
-        "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": settings.agent_jwks_base_url,
+        **{variable: getattr(settings, name) for variable, name in ADDRESS_VARIABLES.items()},
         "chatgpt_base_url": settings.chatgpt_base_url,
         "openai_base_url": provider.base_url if provider.is_built_in else None,
     }

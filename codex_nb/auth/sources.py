@@ -256,8 +256,15 @@ def find_source(
 
 def environment_login(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
     """Return the login of a variable; None when there is none, or none of the configured mode."""
-    found = _environment_credentials(settings, environ)
-    return next((each for each in found if _wanted(settings, each.mode)), None)
+    keys = ["CODEX_API_KEY", *(["OPENAI_API_KEY"] if settings.use_openai_api_key_env else [])]
+    makers = dict.fromkeys(keys, api_key_credentials)
+    makers |= dict.fromkeys(("CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY"), access_token_credentials)
+    for name, make in makers.items():
+        if value := environ.get(name, "").strip():
+            found = make(SecretStr(value), source=name)
+            if _wanted(settings, found.mode):
+                return found
+    return None
 
 
 def wanted_mode(settings: Settings) -> AuthMode | None:
@@ -284,17 +291,6 @@ def access_token_credentials(token: SecretStr, *, source: str) -> Credentials:
 
 def _wanted(settings: Settings, mode: AuthMode) -> bool:
     return wanted_mode(settings) in (None, mode)
-
-
-def _environment_credentials(settings: Settings, environ: Mapping[str, str]) -> list[Credentials]:
-    keys = ["CODEX_API_KEY", *(["OPENAI_API_KEY"] if settings.use_openai_api_key_env else [])]
-    makers = dict.fromkeys(keys, api_key_credentials)
-    makers |= dict.fromkeys(("CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY"), access_token_credentials)
-    return [
-        make(SecretStr(environ[name].strip()), source=name)
-        for name, make in makers.items()
-        if environ.get(name, "").strip()
-    ]
 
 
 def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Clock) -> CredentialSource | None:

@@ -182,11 +182,6 @@ def ensure_one_profile(merged: MergedConfig, name: str) -> None:
         )
 
 
-def parse_requirements(merged: MergedConfig) -> RequirementsToml:
-    """Validate what is required. Raises ConfigError with the file of the wrong value."""
-    return validate(RequirementsToml, merged.tables, merged)
-
-
 # The providers that the CLI brings along, with what a table of config.toml may say of them; None: no table at all.
 _OF_A_CLOUD = frozenset({"base_url", "http_headers", "auth"})
 RESERVED_PROVIDERS: Mapping[str, frozenset[str] | None] = MappingProxyType(

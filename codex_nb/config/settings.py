@@ -18,13 +18,14 @@ from codex_nb.config import __version__
 from codex_nb.config.config_toml import (
     BearerCommand,
     Provider,
+    RequirementsToml,
     closest_names,
     ensure_one_profile,
     mcp_servers_of,
     misspellings,
     parse_config,
-    parse_requirements,
     provider_of,
+    validate,
     validate_header,
     validate_url,
 )
@@ -32,13 +33,7 @@ from codex_nb.errors import ConfigError
 from codex_nb.labels import AGENT_CONFIGS, TRANSPORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
-    from codex_nb.config.config_toml import (
-        ConfigToml,
-        McpCredentialsStore,
-        McpServer,
-        RequirementsToml,
-        SearchMode,
-    )
+    from codex_nb.config.config_toml import ConfigToml, McpCredentialsStore, McpServer, SearchMode
     from codex_nb.config.layers import Machine, MergedConfig
 
 
@@ -219,7 +214,6 @@ def _operating_system() -> str:
 def load_settings(
     environ: Mapping[str, str],
     *,
-    codex_home: Path | None = None,
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     folder: Path | None = None,
@@ -234,14 +228,15 @@ def load_settings(
     """
     from codex_nb.config.layers import Machine, read_layers
 
-    main_home = find_codex_home(environ, codex_home)
+    main_home = find_codex_home(environ)
     home = _profile_home(main_home, profile)
     environ = _with_dotenv(environ, home)
     file_of_profile = profile if home == main_home else None
     merged, requirements = read_layers(environ, home, profile=file_of_profile, folder=folder, machine=machine)
     if file_of_profile is not None:
         ensure_one_profile(merged, file_of_profile)
-    config, required = parse_config(merged), parse_requirements(requirements)
+    config = parse_config(merged)
+    required = validate(RequirementsToml, requirements.tables, requirements)
     options = {key: value for key, value in (overrides or {}).items() if value is not None}
     _ensure_not_fixed(merged, options)
     provider_id = options.get("provider", config.model_provider)
@@ -315,10 +310,8 @@ _REQUIREMENT_KEYS = {
 _CHOSEN_PER_TURN = frozenset({"model", "effort"})
 
 
-def find_codex_home(environ: Mapping[str, str], chosen: Path | None = None) -> Path:
+def find_codex_home(environ: Mapping[str, str]) -> Path:
     """Return CODEX_HOME. Raises ConfigError when it is not a directory."""
-    if chosen is not None:
-        return chosen
     named = environ.get("CODEX_HOME")
     if not named:
         own_home = environ.get("HOME") or environ.get("USERPROFILE")
@@ -487,15 +480,18 @@ def _unused_window(config: ConfigToml, merged: MergedConfig) -> Iterator[str]:
 
 
 # The Codex CLI's variables and our own, for runs that no user watches; of two for one setting the later wins.
-_VARIABLES = {
-    "CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "originator",
+ADDRESS_VARIABLES = {
     "CODEX_REFRESH_TOKEN_URL_OVERRIDE": "refresh_url_override",
     "CODEX_REVOKE_TOKEN_URL_OVERRIDE": "revoke_url_override",
     "CODEX_APP_SERVER_LOGIN_ISSUER": "issuer",
-    "CODEX_APP_SERVER_LOGIN_CLIENT_ID": "client_id",
     "CODEX_AUTHAPI_BASE_URL": "authapi_base_url",
     "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": "agent_authapi_base_url",
     "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": "agent_jwks_base_url",
+}
+_VARIABLES = {
+    **ADDRESS_VARIABLES,
+    "CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "originator",
+    "CODEX_APP_SERVER_LOGIN_CLIENT_ID": "client_id",
     "SSL_CERT_FILE": "ca_certificate",
     "CODEX_CA_CERTIFICATE": "ca_certificate",
     "CODEX_NB_APPROVAL": "approval",

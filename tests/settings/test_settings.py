@@ -47,9 +47,8 @@ def test_without_any_file_the_defaults_stand(tmp_path: Path) -> None:
     assert load_settings({"HOME": str(tmp_path)}) == Settings(codex_home=tmp_path / ".codex")
 
 
-def test_the_home_is_taken_from_the_argument_then_the_variable_then_the_users_home(tmp_path: Path) -> None:
+def test_the_home_is_taken_from_the_variable_then_the_users_home(tmp_path: Path) -> None:
     environ = {"CODEX_HOME": str(tmp_path / "named"), "HOME": str(tmp_path)}
-    assert load_settings(environ, codex_home=tmp_path / "given").codex_home == tmp_path / "given"
     assert load_settings(environ).codex_home == tmp_path / "named"
     assert load_settings({"CODEX_HOME": "", "HOME": str(tmp_path)}).codex_home == tmp_path / ".codex"
 
