@@ -23,7 +23,8 @@ from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import LOGIN_METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Coroutine, Iterator, Mapping, Sequence
+    from typing import Any
 
 
 TOUR = "01_first_question.ipynb"
@@ -169,8 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a CodexError is one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
+        status: int | Coroutine[Any, Any, int] = options.run(options)
+        return status if isinstance(status, int) else asyncio.run(status)
     except CodexError as error:
         print(f"codex-nb: {in_a_shell(error.line)}", file=sys.stderr)
         return 1
@@ -284,37 +285,29 @@ def _hub(options: argparse.Namespace) -> int:
     return 0
 
 
-def _status(options: argparse.Namespace) -> int:
+async def _status(options: argparse.Namespace) -> int:
     from codex_nb.profile import open_profile_at
     from codex_nb.ui.account import AccountStatus
 
-    async def run() -> int:
-        async with open_profile_at(os.environ, profile=options.profile) as profile:
-            status, limits = await profile.status()
-            model, effort = profile.settings.model, profile.settings.effort
-            account = AccountStatus.from_status(
-                status, limits=limits, model=model, effort=effort, in_full=True
-            )
-            print(in_a_shell(str(account)))
-            return 0 if account.signed_in else 1
-
-    return asyncio.run(run())
+    async with open_profile_at(os.environ, profile=options.profile) as profile:
+        status, limits = await profile.status()
+        model, effort = profile.settings.model, profile.settings.effort
+        account = AccountStatus.from_status(status, limits=limits, model=model, effort=effort, in_full=True)
+        print(in_a_shell(str(account)))
+        return 0 if account.signed_in else 1
 
 
-def _login(options: argparse.Namespace) -> int:
+async def _login(options: argparse.Namespace) -> int:
     from codex_nb.profile import open_profile_at
     from codex_nb.ui.account import sign_in_by_text
 
     async def ask_hidden(prompt: str) -> str:
         return await asyncio.to_thread(getpass.getpass, prompt)
 
-    async def run() -> int:
-        async with open_profile_at(os.environ, profile=options.profile) as profile:
-            flow = profile.login_flow(options.method)
-            await sign_in_by_text(flow, print, ask_hidden, cell_waits=False, in_full=True)
-            return 0
-
-    return asyncio.run(run())
+    async with open_profile_at(os.environ, profile=options.profile) as profile:
+        flow = profile.login_flow(options.method)
+        await sign_in_by_text(flow, print, ask_hidden, cell_waits=False, in_full=True)
+        return 0
 
 
 def _logout(options: argparse.Namespace) -> int:

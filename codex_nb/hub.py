@@ -57,9 +57,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class UserLogin:
-    """The login of one user: its CODEX_HOME and manager, and the sign-in that is going on."""
+    """The login of one user: its manager, and the sign-in that is going on."""
 
-    home: Path
     manager: CredentialManager
     step: LoginStep | CodexError | None = None
     _running: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -118,7 +117,7 @@ class UserLogins:
             home = self._folder / hashlib.sha256(user.encode()).hexdigest()
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             settings = replace(self._settings, codex_home=home)
-            self._logins[user] = UserLogin(home, open_credentials(settings, {}, self._http))
+            self._logins[user] = UserLogin(open_credentials(settings, {}, self._http))
         return self._logins[user]
 
     async def close(self) -> None:

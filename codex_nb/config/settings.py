@@ -526,9 +526,10 @@ def _chatgpt_base_url(value: str, merged: MergedConfig) -> str:
 
 def _validate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     known = {item.name for item in fields(Settings) if item.compare} - {"codex_home", "profile"}
-    for key in options.keys() - known:
-        hint = f"Did you mean one of these: {closest_names(key, known)}?"
-        raise ConfigError(f"Unknown option {key!r}.", path=OPTIONS, key=key, hint=hint)
+    for key in options:
+        if key not in known:
+            hint = f"Did you mean one of these: {closest_names(key, known)}?"
+            raise ConfigError(f"Unknown option {key!r}.", path=OPTIONS, key=key, hint=hint)
     return {key: _choice(key, value, path=OPTIONS, key=key) for key, value in options.items()}
 
 
