@@ -29,6 +29,7 @@ from codex_nb.auth.credentials import (
 from codex_nb.config.settings import API_BASE_URL
 from codex_nb.errors import ApiError, BackendOverloaded, ConfigError, RefreshFailed, SignInRequired
 from codex_nb.http import Route, httpx, is_loopback, is_secure, request_json
+from codex_nb.parse import is_printable_ascii
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -261,7 +262,7 @@ def _is_below(host: str, domain: str) -> bool:
 
 
 def _checked_override(override: object) -> str:
-    if not isinstance(override, str) or not override.isascii() or not override.isprintable() or not override:
+    if not isinstance(override, str) or not override or not is_printable_ascii(override):
         raise _unacceptable("The workspace's routing override is invalid; nothing was sent.")
     return override
 

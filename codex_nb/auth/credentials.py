@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, ValidationError
 
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
-from codex_nb.parse import loads, parse_time
+from codex_nb.parse import is_printable_ascii, loads, parse_time
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -456,7 +456,7 @@ def _masked(secret: SecretStr) -> str:
 def fits_header(secret: SecretStr) -> bool:
     """Whether a credential can be sent in a header."""
     value = secret.get_secret_value()
-    return bool(value) and value.isascii() and value.isprintable() and " " not in value
+    return bool(value) and is_printable_ascii(value) and " " not in value
 
 
 def fingerprint(secret: SecretStr | Secret[Any] | None) -> str:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from codex_nb.config.layers import read_bytes
 from codex_nb.errors import ConfigError, CredentialsUnreadable
-from codex_nb.parse import loads
+from codex_nb.parse import is_printable_ascii, loads
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -238,19 +238,13 @@ def validate(shape: type[Shape], table: Any, merged: MergedConfig, place: tuple[
 
 
 def _config_error(problem: ErrorDetails, merged: MergedConfig, place: tuple[str, ...]) -> ConfigError:
-    parts = [*place, *(str(part) for part in problem["loc"] if str(part) not in _UNION_BRANCHES)]
-    key = ".".join(parts)
-    path = merged.source(*parts)
-    if key.endswith("wire_api"):
-        return ConfigError(
-            f'{path}: {key} must be "responses"; the chat API is not supported.',
-            path=path,
-            key=key,
-            hint="Use the provider's Responses API endpoint.",
-        )
+    key = (*place, *(str(part) for part in problem["loc"] if str(part) not in _UNION_BRANCHES))
+    if key[-1:] == ("wire_api",):
+        hint = "Use the provider's Responses API endpoint."
+        return refused(merged, key, 'it must be "responses"; the chat API is not supported.', hint)
     if problem["type"] == "missing":
-        return ConfigError(f"{path}: {key} is missing.", path=path, key=key, hint="Add it to the file.")
-    return ConfigError.invalid_value(path, key, _expectation(problem))
+        return refused(merged, key, "it is missing.", "Add it to the file.")
+    return ConfigError.invalid_value(merged.source(*key), ".".join(key), _expectation(problem))
 
 
 _UNION_BRANCHES = {"str", "list[str]", "bool", "SearchTable"}
@@ -401,15 +395,9 @@ def _custom_provider(
     provider_id: str, entry: ProviderTable, merged: MergedConfig, environ: Mapping[str, str]
 ) -> tuple[Provider, list[str]]:
     place = ("model_providers", provider_id)
-    key = ".".join((*place, "base_url"))
+    address = (*place, "base_url")
     if entry.base_url is None:
-        path = merged.source(*place)
-        raise ConfigError(
-            f"{path}: {key} is missing: expected the base URL of the API.",
-            path=path,
-            key=key,
-            hint="Add it to the file.",
-        )
+        raise refused(merged, address, "it is missing.", "Add the base URL of the API to the file.")
     headers, warnings = _headers(place, entry.http_headers, entry.env_http_headers, merged, environ)
     idle_ms = entry.stream_idle_timeout_ms
     bearer = entry.experimental_bearer_token
@@ -419,7 +407,7 @@ def _custom_provider(
     return Provider(
         id=provider_id,
         name=visible_line(entry.name or provider_id),
-        base_url=validate_url(entry.base_url, merged.source(*place, "base_url"), key),
+        base_url=validate_url(entry.base_url, merged.source(*address), ".".join(address)),
         env_key=entry.env_key,
         env_key_instructions=entry.env_key_instructions,
         http_headers=MappingProxyType(headers),
@@ -454,7 +442,7 @@ def _headers(
     # Spaces around a value are no part of it (RFC 9110).
     headers, warnings = {name: value.strip(" \t") for name, value in both.items()}, list[str]()
     for name, value in list(headers.items()):
-        is_sendable = value.isascii() and value.replace("\t", " ").isprintable()
+        is_sendable = is_printable_ascii(value.replace("\t", " "))
         if not (_HEADER_NAME.fullmatch(name) and is_sendable):
             del headers[name]
             path, key = merged.source(*place, "http_headers", name), ".".join((*place, "http_headers", name))
@@ -494,7 +482,7 @@ def validate_url(value: str, path: str, key: str) -> str:
 
 def validate_header(value: str, path: str, key: str) -> str:
     """Return a value that a header can hold; ``path`` and ``key`` are what an error names, never the value."""
-    if not (value.isascii() and value.isprintable()):
+    if not is_printable_ascii(value):
         raise ConfigError.invalid_value(path, key, "printable ASCII characters")
     return value
 
@@ -688,8 +676,7 @@ def _problem(entry: McpServerTable, headers: Mapping[str, SecretStr], environ: M
     if (variable := entry.bearer_token_env_var) and not environ.get(variable, "").strip():
         return f"the variable {visible_line(variable)} (bearer_token_env_var) is not set"
     for name, value in headers.items():
-        secret = value.get_secret_value()
-        if not (name.isascii() and name.isprintable() and secret.isascii() and secret.isprintable()):
+        if not (is_printable_ascii(name) and is_printable_ascii(value.get_secret_value())):
             return f"the header {visible_line(name)} is not printable ASCII"
     return ""
 
@@ -773,5 +760,5 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
 
 def _usable(token: object, expires_ms: object) -> Iterator[str]:
     is_over = isinstance(expires_ms, int | float) and expires_ms / 1000 < time.time() + _LEAST_LEFT_S
-    if isinstance(token, str) and token.isascii() and token.isprintable() and token and not is_over:
+    if isinstance(token, str) and token and is_printable_ascii(token) and not is_over:
         yield token
