@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from codex_nb.config.layers import read_bytes
 from codex_nb.errors import ConfigError, CredentialsUnreadable
@@ -108,6 +108,12 @@ class SkillsTable(Table):
 
     config: list[SkillTable] = []
     include_instructions: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_no_values(cls, value: Any) -> Any:
+        """Take an empty list for an empty table: the CLI reads a list as the values in their order."""
+        return {} if value in ([], [[]]) else value
 
 
 SearchMode = Literal["disabled", "cached", "indexed", "live"]

@@ -508,6 +508,12 @@ def test_a_date_is_taken_where_a_string_is_wanted(tmp_path: Path, written: str, 
     assert loaded(tmp_path, f"model = {written}").model == text
 
 
+@pytest.mark.parametrize("written", ["[]", "[[]]"])
+def test_an_empty_list_of_skills_is_an_empty_table_as_for_the_cli(tmp_path: Path, written: str) -> None:
+    assert loaded(tmp_path, f"skills = {written}") == Settings(codex_home=tmp_path)
+    assert refused(tmp_path, "skills = [1]").key == "skills"
+
+
 @pytest.mark.parametrize("tier", ["", "default"])
 def test_the_usual_service_tier_is_none(tmp_path: Path, tier: str) -> None:
     assert loaded(tmp_path, f'service_tier = "{tier}"').service_tier is None
