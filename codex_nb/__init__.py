@@ -301,9 +301,10 @@ def status(profile: str | None = None) -> AccountStatus:
     >>> [window.label for window in account.windows]
     ['5 h', 'week']
     """
-    from codex_nb import api
+    from codex_nb.api import current_session
+    from codex_nb.magics.account import account_status
 
-    return api.status(profile)
+    return account_status(current_session(), profile)
 
 
 def _options(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -316,7 +317,6 @@ _MODULES = (  # of the public names that are not defined here
     "codex_nb.session.events",
     "codex_nb.session.batch_jobs",
     "codex_nb.session.structured_output",
-    "codex_nb.tools.base",
     "codex_nb.tools.base",
     "codex_nb.ui.account",
     "codex_nb.auth.sources",

@@ -59,8 +59,6 @@ if TYPE_CHECKING:
     from codex_nb.session.batch import Executor, Outcome, Progress
     from codex_nb.session.batch_jobs import JobRecord
     from codex_nb.session.events import TurnEvent
-    from codex_nb.tools.approval import Approver
-    from codex_nb.ui.account import AccountStatus
 
     Config = tuple[tuple[str, Any], ...]  # names and values of SessionConfig
 
@@ -73,12 +71,6 @@ def _bare_sessions() -> dict[tuple[int, int, Config], ShellSession]:
     """
     atexit.register(close)
     return {}
-
-
-def _bare_session(shell: Any, config: Config) -> ShellSession:
-    # setdefault is one step: threads that come at once get the same session, which opens nothing before it is used
-    made = ShellSession(shell, SessionConfig(**dict(config)), engine(), open_profile, None, Environment())
-    return _bare_sessions().setdefault((os.getpid(), id(shell), config), made)
 
 
 def close() -> None:
@@ -100,7 +92,11 @@ def current_session(config: Config = ()) -> ShellSession:
 
     shell = _shell()
     found = loaded_session(shell) if shell is not None else None
-    return _bare_session(shell, config) if found is None or found.engine.is_inherited else found
+    if found is not None and not found.engine.is_inherited:
+        return found
+    # setdefault is one step: threads that come at once get the same session, which opens nothing before it is used
+    made = ShellSession(shell, SessionConfig(**dict(config)), engine(), open_profile, None, Environment())
+    return _bare_sessions().setdefault((os.getpid(), id(shell), config), made)
 
 
 def _request(
@@ -247,10 +243,9 @@ async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None
     """See :func:`codex_nb.astream`."""
     session = current_session()
     profile, request = _request(session, prompt, **options)
-    approver: Approver = DenyAll()
     with Mailbox() as mailbox:
         ports = _ports(session, mailbox, prompt)
-        turn = profile.assistant.turn(request, ports=ports, approver=approver)
+        turn = profile.assistant.turn(request, ports=ports, approver=DenyAll())
         async with aclosing(run_async(session.engine, turn, mailbox)) as events:
             async for event in events:
                 yield event
@@ -519,10 +514,3 @@ def _open_journal(
 def _in_doubt(count: int) -> str:
     were = "1 question was" if count == 1 else f"{count} questions were"
     return f"{were} on the way when an earlier run ended: asked again, and perhaps paid for twice."
-
-
-def status(profile: str | None = None) -> AccountStatus:
-    """See :func:`codex_nb.status`."""
-    from codex_nb.magics.account import account_status
-
-    return account_status(current_session(), profile)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,7 +23,8 @@ from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import LOGIN_METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Coroutine, Iterator, Mapping, Sequence
+    from typing import Any
 
 
 TOUR = "01_first_question.ipynb"
@@ -35,32 +36,29 @@ _SIMULATED = (
 )
 
 
-@dataclass(frozen=True)
-class Backend:
-    """What the demo runs on: a sentence that says so, and the environment that leads there."""
-
-    sentence: str
-    environment: Mapping[str, str]
-    simulated: bool
-
-
-def demo(*, browser: bool, execute: bool) -> int:
-    """Open the tour, or run it headless and print its answers; return the process's exit status."""
+def _demo(options: argparse.Namespace) -> int:
+    """Open the tour, or run it headless and print its answers: with the login on this machine, else the simulator."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codex-nb-demo-")))
-        backend = stack.enter_context(_backend(folder, pace_s=0.0 if execute else READING_PACE_S))
-        print(backend.sentence, flush=True)
+        environment, label = dict(os.environ), _own_login()
+        if label is None:
+            pace_s = 0.0 if options.execute else READING_PACE_S
+            environment = stack.enter_context(_simulated(folder / "codex_home", pace_s=pace_s))
+        print(_SIMULATED if label is None else f"The demo uses your own Codex login: {label}.", flush=True)
         work = _unrun_tour(folder / "notebooks")
-        if execute:
-            return _execute(work / TOUR, backend)
-        return _lab(work, folder / "runtime", backend, browser=browser)
+        if not options.execute:
+            return _lab(work, folder / "runtime", environment, browser=not options.no_browser)
+        if label is None:
+            # Nobody can be asked here, and only the simulator's own code would run.
+            environment["CODEX_NB_APPROVAL"] = "all"
+        return _execute(work / TOUR, environment)
 
 
 def _unrun_tour(work: Path) -> Path:
     """Copy the tour's notebooks to ``work`` as they are before they run: their outputs would be of another run."""
     import nbformat
 
-    shutil.copytree(notebooks(), work, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(_notebooks(), work, ignore=shutil.ignore_patterns(".*"))
     for path in work.glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
@@ -70,7 +68,7 @@ def _unrun_tour(work: Path) -> Path:
     return work
 
 
-def notebooks() -> Path:
+def _notebooks() -> Path:
     """Return the folder of the tour notebooks: in the installed package, else in the checkout."""
     here = Path(__file__).resolve().parent
     for folder in (here / "notebooks", here.parent / "notebooks"):
@@ -80,21 +78,17 @@ def notebooks() -> Path:
 
 
 @contextmanager
-def _backend(folder: Path, *, pace_s: float) -> Iterator[Backend]:
-    """Use the login on this machine, else start the simulator with a CODEX_HOME below ``folder``."""
-    label = _own_login()
-    if label is not None:
-        yield Backend(f"The demo uses your own Codex login: {label}.", {}, simulated=False)
-        return
+def _simulated(codex_home: Path, *, pace_s: float) -> Iterator[dict[str, str]]:
+    """Start the simulator, and yield the environment that leads there, with a CODEX_HOME made for it."""
     from codex_nb.simulator import Simulator
 
     with Simulator(pace_s=pace_s) as simulator:
-        codex_home = folder / "codex_home"
         codex_home.mkdir(mode=0o700)
         (codex_home / "config.toml").write_text(simulator.config_toml(), encoding="utf-8")
         simulator.write_login(codex_home)
-        environment = {**simulator.environ(), "CODEX_HOME": str(codex_home)}
-        yield Backend(_SIMULATED, environment, simulated=True)
+        hidden = {"CODEX_API_KEY", "CODEX_ACCESS_TOKEN"}
+        kept = {name: value for name, value in os.environ.items() if name not in hidden}
+        yield {**kept, **simulator.environ(), "CODEX_HOME": str(codex_home)}
 
 
 def _own_login() -> str | None:
@@ -111,26 +105,15 @@ def _own_login() -> str | None:
     return asyncio.run(look())
 
 
-def _child_environment(backend: Backend) -> dict[str, str]:
-    hidden = {"CODEX_API_KEY", "CODEX_ACCESS_TOKEN"} if backend.simulated else set()
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return kept | dict(backend.environment)
-
-
-def _lab(work: Path, runtime: Path, backend: Backend, *, browser: bool) -> int:
+def _lab(work: Path, runtime: Path, environment: Mapping[str, str], *, browser: bool) -> int:
     """Run JupyterLab with the tour open until it is stopped; its log is shown only when it fails."""
-    page = f"lab/tree/{TOUR}"
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--ServerApp.root_dir={work}",
-        f"--LabApp.default_url=/{page}",
-    ]
-    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", *([] if browser else ["--no-browser"])]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={work}"]
+    command += [f"--LabApp.default_url=/lab/tree/{TOUR}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    if not browser:
+        command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
-    environment = _child_environment(backend) | {"JUPYTER_RUNTIME_DIR": str(runtime)}
+    environment = {**environment, "JUPYTER_RUNTIME_DIR": str(runtime)}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         with subprocess.Popen(command, env=environment, cwd=work, stdout=log, stderr=log) as server:
             try:
@@ -158,15 +141,11 @@ def _address(server: subprocess.Popen[bytes], runtime: Path) -> str | None:
     return None
 
 
-def _execute(notebook: Path, backend: Backend) -> int:
+def _execute(notebook: Path, environment: Mapping[str, str]) -> int:
     """Run the tour headless and print each cell's question and answer as text."""
     import nbformat
     from nbclient import NotebookClient
 
-    environment = _child_environment(backend)
-    if backend.simulated:
-        # Nobody can be asked here, and only the simulator's own code would run.
-        environment["CODEX_NB_APPROVAL"] = "all"
     page = nbformat.read(notebook, as_version=4)
     client = NotebookClient(
         page, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(notebook.parent)}}
@@ -191,8 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a CodexError is one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
+        status: int | Coroutine[Any, Any, int] = options.run(options)
+        return status if isinstance(status, int) else asyncio.run(status)
     except CodexError as error:
         print(f"codex-nb: {in_a_shell(error.line)}", file=sys.stderr)
         return 1
@@ -286,10 +265,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _demo(options: argparse.Namespace) -> int:
-    return demo(browser=not options.no_browser, execute=options.execute)
-
-
 def _simulate(options: argparse.Namespace) -> int:
     from codex_nb.simulator import serve
 
@@ -310,37 +285,29 @@ def _hub(options: argparse.Namespace) -> int:
     return 0
 
 
-def _status(options: argparse.Namespace) -> int:
+async def _status(options: argparse.Namespace) -> int:
     from codex_nb.profile import open_profile_at
     from codex_nb.ui.account import AccountStatus
 
-    async def run() -> int:
-        async with open_profile_at(os.environ, profile=options.profile) as profile:
-            status, limits = await profile.status()
-            model, effort = profile.settings.model, profile.settings.effort
-            account = AccountStatus.from_status(
-                status, limits=limits, model=model, effort=effort, in_full=True
-            )
-            print(in_a_shell(str(account)))
-            return 0 if account.signed_in else 1
-
-    return asyncio.run(run())
+    async with open_profile_at(os.environ, profile=options.profile) as profile:
+        status, limits = await profile.status()
+        model, effort = profile.settings.model, profile.settings.effort
+        account = AccountStatus.from_status(status, limits=limits, model=model, effort=effort, in_full=True)
+        print(in_a_shell(str(account)))
+        return 0 if account.signed_in else 1
 
 
-def _login(options: argparse.Namespace) -> int:
+async def _login(options: argparse.Namespace) -> int:
     from codex_nb.profile import open_profile_at
     from codex_nb.ui.account import sign_in_by_text
 
     async def ask_hidden(prompt: str) -> str:
         return await asyncio.to_thread(getpass.getpass, prompt)
 
-    async def run() -> int:
-        async with open_profile_at(os.environ, profile=options.profile) as profile:
-            flow = profile.login_flow(options.method)
-            await sign_in_by_text(flow, print, ask_hidden, cell_waits=False, in_full=True)
-            return 0
-
-    return asyncio.run(run())
+    async with open_profile_at(os.environ, profile=options.profile) as profile:
+        flow = profile.login_flow(options.method)
+        await sign_in_by_text(flow, print, ask_hidden, cell_waits=False, in_full=True)
+        return 0
 
 
 def _logout(options: argparse.Namespace) -> int:

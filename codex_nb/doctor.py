@@ -84,7 +84,7 @@ def diagnose(
         environ = codex_environment(environ, profile)
         settings = load_settings(environ, profile=profile, folder=folder, machine=machine)
     except ConfigError as error:
-        found.append(Finding("configuration", str(error), error.hint or "Correct it."))
+        found.append(_failed(error))
     checks: list[Callable[[], Iterable[Finding]]] = [partial(_proxies, environ), partial(_cli, environ)]
     with suppress(ConfigError):  # is among the findings already
         mounts = MOUNTS if machine is None else machine.root / MOUNTS.relative_to("/")
@@ -171,16 +171,16 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
 def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
     proxies = Proxies.of(environ)
     needed = {proxies.find(httpx.URL(f"{scheme}://host.invalid")) for scheme in ("http", "https")}
-    for variable, address in proxies.by_scheme.values():
-        if (variable, address) not in needed:
+    for variable, url in proxies.by_scheme.values():
+        if (variable, url) not in needed:
             yield Finding(variable, "is set and not needed")
             continue
         try:
-            open_proxy(variable, address, tls_context(None))
+            open_proxy(variable, url, tls_context(None))
         except ConfigError as error:
             yield Finding(variable, str(error).rstrip("."), error.hint)
         else:
-            yield Finding(variable, f"requests go through {shown_url(_with_scheme(address))}")
+            yield Finding(variable, f"requests go through {shown_url(url)}")
     for name in proxies.domains if proxies.by_scheme else ():
         if name != "*" and any(sign in name for sign in "*:/[] "):
             yield Finding(
@@ -188,10 +188,6 @@ def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
                 f"the entry {name!r} matches no host",
                 "Write a name, which covers all below it, an address, or a network such as 10.0.0.0/8.",
             )
-
-
-def _with_scheme(address: str) -> str:
-    return address if "://" in address else f"http://{address}"
 
 
 def _files(home: Path, clock: Clock, mounts: Path) -> Iterator[Finding]:
@@ -315,9 +311,7 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "CODEX_HOME",
             f"{home} cannot be written",
-            (
-                "Make the directory writable, or point CODEX_HOME elsewhere; sessions cannot be refreshed here."
-            ),
+            "Make the directory writable, or point CODEX_HOME elsewhere; sessions cannot be refreshed here.",
         )
     else:
         yield Finding("CODEX_HOME", str(home))

@@ -117,7 +117,11 @@ class RefreshFailed(AuthError):
 
     default_hint = "Sign in again with %codex login."
 
-    def __init__(self, message: str, *, permanent: bool, reason: str, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, reason: str, permanent: bool = False, hint: str | None = None
+    ) -> None:
+        if hint is None and not permanent:
+            hint = "Run the cell again in a moment."
         super().__init__(message, hint=hint)
         self.permanent = permanent
         self.reason = reason

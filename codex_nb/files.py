@@ -108,9 +108,8 @@ def file_system_of(path: Path, mounts: Path = MOUNTS) -> FileSystem:
     for line in lines:
         _, place, kind, options, *_ = (*line.split(" "), "", "", "", "")
         place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place)
-        if (
-            place and real.is_relative_to(place) and len(place) >= longest
-        ):  # a later one is above an earlier one
+        if place and real.is_relative_to(place) and len(place) >= longest:
+            # a later one is above an earlier one
             found, longest = FileSystem(kind, frozenset(options.split(","))), len(place)
     return found
 
@@ -245,16 +244,15 @@ def _temporary_prefix(path: Path) -> str:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    for _ in range(REPLACE_ATTEMPTS - 1):
+    for left in reversed(range(REPLACE_ATTEMPTS)):
         try:
             temporary.replace(path)
         except PermissionError:
-            if os.name != "nt":
+            if os.name != "nt" or not left:
                 raise
             time.sleep(REPLACE_PAUSE_S)  # Windows: another program is reading the file at this moment
         else:
             return
-    temporary.replace(path)
 
 
 def _flush_directory(directory: Path) -> None:

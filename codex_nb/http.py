@@ -15,33 +15,21 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import certifi
-import httpx
+import httpx as httpx  # noqa: PLC0414 -- exported
 from pydantic import SecretStr
 
 from codex_nb.errors import ConfigError
+from codex_nb.files import file_stamp
 from codex_nb.parse import fits, loads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-
-__all__ = [
-    "REQUEST_ERRORS",
-    "JsonResponse",
-    "Route",
-    "UnacceptableResponse",
-    "backoff",
-    "format_size",
-    "httpx",
-    "is_loopback",
-    "is_secure",
-    "open_http",
-    "request_json",
-]
+    from codex_nb.config.settings import Settings
 
 CONNECT_TIMEOUT_S = 15.0
 REPLY_TIMEOUT_S = 30.0
@@ -52,35 +40,10 @@ PIECE_BYTES = 64 * 1024
 LARGEST_PORT = 65_535
 RESIDENCY_HEADER = "x-openai-internal-codex-residency"
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-_PROXY_VARIABLES = {
-    "http": ("HTTP_PROXY", "http_proxy"),
-    "https": ("HTTPS_PROXY", "https_proxy"),
-    "all": ("ALL_PROXY", "all_proxy"),
-}
-
-
-class ClientSettings(Protocol):
-    """What the client needs of the settings, which lie in a layer above."""
-
-    @property
-    def user_agent(self) -> str:
-        """Who asks."""
-
-    @property
-    def originator(self) -> str:
-        """The program, as the backend knows it."""
-
-    @property
-    def residency(self) -> str | None:
-        """The region in which data must stay."""
-
-    @property
-    def ca_certificate(self) -> Path | None:
-        """A file of further certificate authorities."""
 
 
 def open_http(
-    settings: ClientSettings, environ: Mapping[str, str], *, transport: httpx.AsyncBaseTransport | None = None
+    settings: Settings, environ: Mapping[str, str], *, transport: httpx.AsyncBaseTransport | None = None
 ) -> httpx.AsyncClient:
     """Make the client that every request of this session goes through.
 
@@ -111,7 +74,10 @@ class UnacceptableResponse(httpx.TransportError):
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bounds of one response: its bytes, on the wire and decompressed, and the seconds until its end."""
+    """The bounds of one response: its bytes, on the wire and decompressed, and the seconds until its end.
+
+    Without others, those of a streamed answer.
+    """
 
     max_bytes: int = MAX_STREAM_BYTES
     seconds: float | None = None
@@ -119,12 +85,6 @@ class Bounds:
     def as_extension(self) -> dict[str, Any]:
         """Return them as the request carries them to the transport."""
         return {"codex_nb.bounds": self}
-
-    @classmethod
-    def of(cls, request: httpx.Request) -> Bounds:
-        """Return the request's own bounds, else those of a streamed answer."""
-        found = request.extensions.get("codex_nb.bounds")
-        return found if isinstance(found, cls) else cls()
 
 
 class BoundedTransport(httpx.AsyncBaseTransport):
@@ -135,7 +95,7 @@ class BoundedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; raises UnacceptableResponse or ReadTimeout, also while the body is read."""
-        bounds = Bounds.of(request)
+        bounds = request.extensions.get("codex_nb.bounds") or Bounds()
         deadline = None if bounds.seconds is None else asyncio.get_running_loop().time() + bounds.seconds
         try:
             async with asyncio.timeout_at(deadline):
@@ -354,14 +314,8 @@ def tls_context(extra: Path | None) -> ssl.SSLContext:
     ConfigError for a file that cannot be used.
     """
     own = ssl.get_default_verify_paths()  # as SSL_CERT_FILE and SSL_CERT_DIR name them now
-    return _tls_context(extra, own, tuple(map(_changed, (extra, own.cafile, own.capath))))
-
-
-def _changed(path: Path | str | None) -> int:
-    try:
-        return 0 if path is None else Path(path).stat().st_mtime_ns
-    except OSError:
-        return 0
+    stamps = [file_stamp(Path(path)) for path in (extra, own.cafile, own.capath) if path is not None]
+    return _tls_context(extra, own, tuple(stamps))
 
 
 @lru_cache(maxsize=8)
@@ -391,7 +345,7 @@ def _tls_context(extra: Path | None, *state: object) -> ssl.SSLContext:
 class Proxies:
     """The proxies that the environment names and the hosts that need none, read as the Codex CLI reads them.
 
-    ``by_scheme`` has the variable and the address of each; an address may hold a password.
+    ``by_scheme`` has the variable and the URL of each; a URL may hold a password.
     """
 
     by_scheme: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
@@ -400,13 +354,12 @@ class Proxies:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Proxies:
-        """Read the variables; those in capitals come first."""
-        found = {
-            scheme: (variable, address)
-            for scheme, variables in _PROXY_VARIABLES.items()
-            if (variable := next((name for name in variables if environ.get(name)), ""))
-            and (address := environ[variable])
-        }
+        """Read the variables; those in capitals come first, and an address alone is one of http."""
+        found = dict[str, tuple[str, str]]()
+        for scheme in ("http", "https", "all"):
+            for variable in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+                if address := environ.get(variable):
+                    found[scheme] = (variable, address if "://" in address else f"http://{address}")
         networks, domains = list[IPv4Network | IPv6Network](), list[str]()
         for entry in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(","):
             try:
@@ -416,7 +369,7 @@ class Proxies:
         return cls(found, tuple(networks), tuple(filter(None, domains)))
 
     def find(self, url: httpx.URL) -> tuple[str, str] | None:
-        """Return the variable and the address of the proxy for a URL; None for a direct connection.
+        """Return the variable and the URL of the proxy for a URL; None for a direct connection.
 
         A name in NO_PROXY is itself and all below it; an address or a network is what it holds. Ports and other
         patterns match nothing there. A credential for this machine may travel in clear text, so it passes no proxy.
@@ -445,16 +398,13 @@ class _RoutingTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; raises ConfigError for a proxy that cannot be used."""
-        return await self._choose(request.url).handle_async_request(request)
-
-    def _choose(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        found = self._proxies.find(url)
+        found = self._proxies.find(request.url)
         if found is None:
-            return self._direct
-        variable, address = found
+            return await self._direct.handle_async_request(request)
+        variable, url = found
         if variable not in self._made:
-            self._made[variable] = open_proxy(variable, address, self._context)
-        return self._made[variable]
+            self._made[variable] = open_proxy(variable, url, self._context)
+        return await self._made[variable].handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -462,9 +412,8 @@ class _RoutingTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
 
-def open_proxy(variable: str, address: str, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
-    """Make the transport through a proxy. Raises ConfigError, which names the variable and not the address."""
-    url = address if "://" in address else f"http://{address}"
+def open_proxy(variable: str, url: str, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+    """Make the transport through a proxy. Raises ConfigError, which names the variable and not the URL."""
     try:
         if not urlsplit(url).hostname:
             raise ValueError
@@ -475,7 +424,7 @@ def open_proxy(variable: str, address: str, context: ssl.SSLContext) -> httpx.As
         hint = (
             "Install it: pip install 'codex-nb[socks]'." if needs_socks else "Write it as http://host:port."
         )
-        # The address may hold a password, and so may the library's message: neither is chained.
+        # The URL may hold a password, and so may the library's message: neither is chained.
         raise ConfigError(
             f"The proxy set in {variable} cannot be used: {reason}.",
             path="environment",

@@ -33,7 +33,7 @@ from codex_nb.auth.login import DeviceCodeLogin, EnterUserCode, SignedIn
 from codex_nb.auth.manager import open_credentials
 from codex_nb.auth.sources import HUB_SIGNED_OUT
 from codex_nb.config.settings import codex_environment, load_settings
-from codex_nb.errors import CodexError, ConfigError, LoginFailed, SignInRequired
+from codex_nb.errors import CodexError, ConfigError, SignInRequired
 from codex_nb.http import open_http
 from codex_nb.labels import plan_name
 
@@ -57,16 +57,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class UserLogin:
-    """The login of one user: its CODEX_HOME and manager, and the sign-in that is going on."""
+    """The login of one user: its manager, and the sign-in that is going on."""
 
-    home: Path
     manager: CredentialManager
-    step: LoginStep | LoginFailed | None = None
+    step: LoginStep | CodexError | None = None
     _running: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def begin(self) -> None:
         """Begin a sign-in by device code, unless one is going on."""
-        if self._running is None or self._running.done():
+        if not self.is_signing_in:
             self.step = None
             self._running = asyncio.ensure_future(self._sign_in())
 
@@ -74,10 +73,8 @@ class UserLogin:
         try:
             async for step in DeviceCodeLogin(self.manager).steps():
                 self.step = step
-        except LoginFailed as failure:
-            self.step = failure
         except CodexError as error:
-            self.step = LoginFailed(str(error), reason="network", hint=error.hint)
+            self.step = error
 
     @property
     def is_signing_in(self) -> bool:
@@ -120,7 +117,7 @@ class UserLogins:
             home = self._folder / hashlib.sha256(user.encode()).hexdigest()
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             settings = replace(self._settings, codex_home=home)
-            self._logins[user] = UserLogin(home, open_credentials(settings, {}, self._http))
+            self._logins[user] = UserLogin(open_credentials(settings, {}, self._http))
         return self._logins[user]
 
     async def close(self) -> None:
@@ -224,7 +221,7 @@ class PageHandler(HubOAuthenticated, _Handler):  # type: ignore[misc]  # jupyter
     async def _content(self, login: UserLogin) -> str:
         if login.is_signing_in:
             return _described(login.step)
-        failure = f"<p>{escape(login.step.line)}</p>" if isinstance(login.step, LoginFailed) else ""
+        failure = f"<p>{escape(login.step.line)}</p>" if isinstance(login.step, CodexError) else ""
         try:
             found = await login.manager.inspect()
         except CodexError:
@@ -247,7 +244,7 @@ class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # jupyter
         self.hub_auth = hub_auth
 
 
-def _described(step: LoginStep | LoginFailed | None) -> str:
+def _described(step: LoginStep | CodexError | None) -> str:
     match step:
         case EnterUserCode():
             url = escape(step.url, quote=True)

@@ -112,6 +112,11 @@ def parse_time(value: Any) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def is_printable_ascii(text: str) -> bool:
+    """Whether any header can hold a text as it is, spaces included."""
+    return text.isascii() and text.isprintable()
+
+
 def parse_boolean(value: Any) -> bool | None:
     """Read a truth value, also from text or from 1 and 0; None for anything else."""
     if isinstance(value, bool):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import importlib
 import importlib.util
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.auth.bearer import WorkspaceRouting
-from codex_nb.auth.manager import CredentialManager, open_credentials
+from codex_nb.auth.manager import CredentialManager, login_status, open_credentials
 from codex_nb.config.settings import Environment, codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import open_http
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from codex_nb.agent.engine import AgentEngine
-    from codex_nb.auth.credentials import Credentials
     from codex_nb.auth.login import LoginFlow
     from codex_nb.auth.manager import LoginStatus
     from codex_nb.auth.sources import ExternalTokenProvider
@@ -251,10 +248,6 @@ class Profile:
         warnings, self._warnings = self._warnings, ()
         return " ".join(warnings)
 
-    async def signed_in(self) -> Credentials:
-        """Return the credentials that sign the next request; raises SignInRequired."""
-        return await self.credentials.current()
-
     @property
     def login_methods(self) -> tuple[LoginMethod, ...]:
         """The methods to choose from: one where a JupyterHub keeps the login."""
@@ -268,8 +261,6 @@ class Profile:
 
     async def status(self) -> tuple[LoginStatus, RateLimits | None]:
         """Return who is signed in, and the limits; None where they are unknown."""
-        from codex_nb.auth.manager import login_status
-
         status, limits = await login_status(self.credentials), self.assistant.limits
         if status.signed_in:
             try:
@@ -329,17 +320,13 @@ async def open_profile_at(
     environ: Mapping[str, str],
     *,
     profile: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    external: ExternalTokenProvider | None = None,
     folder: Path | None = None,
     machine: Machine | None = None,
 ) -> AsyncIterator[Profile]:
     """Open a profile for one piece of work on the running loop; ``folder`` is the current one unless it is given."""
     environ = codex_environment(environ, profile)
-    settings = load_settings(
-        environ, profile=profile, overrides=overrides, folder=folder or Path.cwd(), machine=machine
-    )
-    opened = make_profile(settings, environ, external=external)
+    settings = load_settings(environ, profile=profile, folder=folder or Path.cwd(), machine=machine)
+    opened = make_profile(settings, environ)
     try:
         yield opened
     finally:
@@ -361,20 +348,23 @@ def open_profile(
 
 def find_token_provider(name: str) -> ExternalTokenProvider:
     """Import the callable that ``module:function`` names; raises ConfigError."""
-    module, _, attribute = name.partition(":")
+    import pkgutil
+
     try:
-        found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        found = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise _bad_provider(
-            f"The token provider {name!r} cannot be imported: {error}.", "Write it as module:function."
+        raise ConfigError(
+            f"The token provider {name!r} cannot be imported: {error}.",
+            path="CodexMagics",
+            key="token_provider",
+            hint="Write it as module:function.",
         ) from error
     if not callable(found):
-        raise _bad_provider(
-            f"The token provider {name!r} is not callable.", "Name a function that takes a TokenRequest."
+        raise ConfigError(
+            f"The token provider {name!r} is not callable.",
+            path="CodexMagics",
+            key="token_provider",
+            hint="Name a function that takes a TokenRequest.",
         )
     provider: ExternalTokenProvider = found
     return provider
-
-
-def _bad_provider(text: str, hint: str) -> ConfigError:
-    return ConfigError(text, path="CodexMagics", key="token_provider", hint=hint)

@@ -399,8 +399,6 @@ class AgentEngine:
         except TimeoutError:
             raise RefreshFailed(
                 f"No new token came within {REFRESH_TIMEOUT_S:.0f} s, which is as long as the Codex CLI waits.",
-                hint="Run the cell again in a moment.",
-                permanent=False,
                 reason="unreachable",
             ) from None
         if found is None or found.same_bearer(given) or not _has_tokens(found):

@@ -8,37 +8,36 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import re
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Secret, SecretStr
 
 from codex_nb.auth.credentials import (
-    UNKNOWN_PLAN,
-    Account,
     AgentIdentity,
     AuthMode,
     Credentials,
     decode_base64url,
     expiry_of,
+    fingerprint,
+    fits_header,
     format_seconds,
     jwt_part,
-    name_of,
+    read_account,
 )
 from codex_nb.config.settings import API_BASE_URL
 from codex_nb.errors import ApiError, BackendOverloaded, ConfigError, RefreshFailed, SignInRequired
 from codex_nb.http import Route, httpx, is_loopback, is_secure, request_json
+from codex_nb.parse import is_printable_ascii
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 
     from codex_nb.auth.credentials import AuthFile, Clock
     from codex_nb.auth.store import Sleep
     from codex_nb.config.settings import Settings
+    from codex_nb.http import JsonResponse
 
 
 ACCOUNT_HEADER = "chatgpt-account-id"
@@ -100,8 +99,13 @@ class BearerAuth(httpx.Auth):
                 return
 
     def _sign(self, request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
-        """Sign the request. Raises ConfigError when the credential would be sent unencrypted."""
-        sign(request, credentials, configured)
+        """Set the identity headers; ``configured`` ones, from config.toml, apply where the credentials set none.
+
+        Raises ConfigError when the credential would be sent unencrypted.
+        """
+        for name in IDENTITY_HEADERS:
+            request.headers.pop(name, None)
+        request.headers.update({**configured, **identity_headers(credentials)})
         url = request.url
         if is_secure(str(url)) or not carries_credential(request):
             return
@@ -126,41 +130,24 @@ def carries_credential(request: httpx.Request) -> bool:
     return any(_CREDENTIAL_NAME.search(name) for name in (*request.headers, *request.url.params))
 
 
-def sign(request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
-    """Set the identity headers; ``configured`` ones, from config.toml, apply where the credentials set none."""
-    for name in IDENTITY_HEADERS:
-        request.headers.pop(name, None)
-    request.headers.update({**configured, **identity_headers(credentials)})
-
-
 def identity_headers(credentials: Credentials) -> dict[str, str]:
     """Return the headers that identify the account, for every auth mode."""
     headers: dict[str, str] = {}
     if credentials.agent is not None:
         headers["authorization"] = f"AgentAssertion {credentials.agent.assertion().get_secret_value()}"
     elif credentials.bearer is not None:
-        headers["authorization"] = f"Bearer {_header_value(credentials)}"
+        if not fits_header(credentials.bearer):
+            raise SignInRequired(
+                f"The credential from {credentials.source} contains characters that cannot be sent.",
+                hint="Copy the whole value again, or sign in with %codex login.",
+            )
+        headers["authorization"] = f"Bearer {credentials.bearer.get_secret_value()}"
     if credentials.is_chatgpt_backend:
         if credentials.account.account_id:
             headers[ACCOUNT_HEADER] = credentials.account.account_id
         if credentials.account.is_fedramp:
             headers[FEDRAMP_HEADER] = "true"
     return headers
-
-
-def _header_value(credentials: Credentials) -> str:
-    bearer = credentials.bearer
-    if bearer is None or not _fits_header(bearer):
-        raise SignInRequired(
-            f"The credential from {credentials.source} contains characters that cannot be sent.",
-            hint="Copy the whole value again, or sign in with %codex login.",
-        )
-    return bearer.get_secret_value()
-
-
-def _fits_header(secret: SecretStr) -> bool:
-    value = secret.get_secret_value()
-    return value.isascii() and value.isprintable() and " " not in value
 
 
 NO_CONSTRAINT = "NO_CONSTRAINT"
@@ -194,32 +181,30 @@ class WorkspaceRouting:
             return Route()
         key = (credentials.identity_key, self._settings.chatgpt_base_url)
         if key not in self._routes:
-            self._routes[key] = _read_route(
-                await self._check(), credentials.account.account_id, self._settings.chatgpt_base_url
-            )
+            found = await self._check()
+            self._routes[key] = _read_route(found, credentials.account.account_id, key[1])
         return self._routes[key]
 
     async def _check(self) -> dict[str, Any]:
-        pauses = iter(RETRY_PAUSES_S)
-        while isinstance(outcome := await self._ask(), ApiError):
-            pause = next(pauses, None)
-            if pause is None or not outcome.retryable:
-                raise outcome
-            await self._sleep(pause)
-        return outcome
+        for pause in RETRY_PAUSES_S:
+            try:
+                return await self._ask()
+            except BackendOverloaded:
+                await self._sleep(pause)
+        return await self._ask()
 
-    async def _ask(self) -> dict[str, Any] | ApiError:
+    async def _ask(self) -> dict[str, Any]:
         url = accounts_url(self._settings.chatgpt_base_url)
         reply = await request_json(self._http, "GET", url, auth=self._auth(), timeout_s=TIMEOUT_S)
         if reply.problem is not None:
-            return BackendOverloaded(
+            raise BackendOverloaded(
                 f"The workspace's backend could not be looked up: {reply.problem}.",
                 hint="Check the network, then run the cell again.",
             )
         if reply.is_ok and isinstance(reply.value, dict):
             return reply.fields
         kind = BackendOverloaded if reply.status >= 500 else ApiError  # noqa: PLR2004  (HTTP: their fault)
-        return kind(
+        raise kind(
             f"The workspace's backend could not be looked up (status {reply.status}).",
             hint="Run the cell again in a moment.",
             status=reply.status,
@@ -254,14 +239,10 @@ def _checked_origin(origin: object, base_url: str) -> str:
     except (httpx.InvalidURL, UnicodeError):
         url = httpx.URL("")
     if not is_secure(str(url)) or url.path != "/" or url.query or url.fragment:
-        raise ApiError(
-            "The workspace's backend is not an https origin; nothing was sent there.",
-            hint="Ask the administrator of the workspace.",
-        )
+        raise _unacceptable("The workspace's backend is not an https origin; nothing was sent there.")
     if not _is_related(url.host, httpx.URL(base_url).host):
-        raise ApiError(
-            f"The workspace's backend is at {url.host}, which does not belong to {base_url}. Nothing was sent there.",
-            hint="Ask the administrator of the workspace.",
+        raise _unacceptable(
+            f"The workspace's backend is at {url.host}, which does not belong to {base_url}. Nothing was sent there."
         )
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
@@ -281,136 +262,21 @@ def _is_below(host: str, domain: str) -> bool:
 
 
 def _checked_override(override: object) -> str:
-    if not isinstance(override, str) or not override.isascii() or not override.isprintable() or not override:
-        raise ApiError(
-            "The workspace's routing override is invalid; nothing was sent.",
-            hint="Ask the administrator of the workspace.",
-        )
+    if not isinstance(override, str) or not override or not is_printable_ascii(override):
+        raise _unacceptable("The workspace's routing override is invalid; nothing was sent.")
     return override
+
+
+def _unacceptable(message: str) -> ApiError:
+    return ApiError(message, hint="Ask the administrator of the workspace.")
 
 
 ISSUER = "https://chatgpt.com/codex-backend/agent-identity"
 AUDIENCE = "codex-app-server"
+PRIVATE_KEY = "agent_private_key"
 JWKS_TIMEOUT_S = 10.0
 REGISTER_TIMEOUT_S = 30.0
 WHOAMI_TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True)
-class AgentRecord:
-    """An agent identity before its task: who it is, and its key (base64 of PKCS#8)."""
-
-    runtime_id: str
-    private_key: SecretStr
-    account: Account
-    expires_at: datetime | None = None
-
-
-class AgentRegistry:
-    """Checks agent identities and registers their tasks."""
-
-    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
-        self._http = http
-        self._settings = settings
-        self._clock = clock
-
-    async def register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
-        """Return the credentials with their account and a registered task that signs.
-
-        Raises SignInRequired or RefreshFailed.
-        """
-        _ensure_packages()
-        secret = None if record is None else Secret(record.get_secret_value())
-        claims = await self._claims(secret)
-        agent = _read_record(claims)
-        if agent is None:
-            raise _invalid(found, "its id or key is missing")
-        if agent.expires_at is not None and agent.expires_at <= self._clock():
-            raise _invalid(found, "it has expired")
-        key = read_key(agent.private_key)
-        if key is None:
-            raise _invalid(found, "its key is not an Ed25519 key")
-        task_id = await self._task_id(agent, key)
-        identity = AgentIdentity(agent.runtime_id, task_id, key.sign, self._clock)
-        return replace(found, account=agent.account, bearer=None, expires_at=agent.expires_at, agent=identity)
-
-    async def _claims(self, record: Secret[Any] | None) -> Secret[dict[str, Any]]:
-        value = None if record is None else record.get_secret_value()
-        if isinstance(value, dict):
-            return Secret(value)
-        if not isinstance(value, str) or value.count(".") != 2:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
-            raise SignInRequired("The agent identity is neither a JSON record nor a JWT.")
-        token = SecretStr(value)
-        del value
-        keys = await self._jwks()
-        verified = verify(token, keys)
-        if isinstance(verified, str):
-            raise SignInRequired(f"The agent identity is not valid: {verified}.")
-        return verified
-
-    async def _jwks(self) -> list[dict[str, Any]]:
-        base = self._settings.agent_jwks_base_url or self._settings.chatgpt_base_url
-        reply = await self._fetch("GET", f"{base.rstrip('/')}/wham/agent-identities/jwks", JWKS_TIMEOUT_S)
-        keys = reply.get("keys") if isinstance(reply, dict) else None
-        if not isinstance(keys, list):
-            raise _unreachable(
-                "its keys could not be fetched",
-                reply if isinstance(reply, str) else "the response contains no keys",
-            )
-        return [key for key in keys if isinstance(key, dict)]
-
-    async def _task_id(self, agent: AgentRecord, key: AgentKey) -> str:
-        timestamp = format_seconds(self._clock())
-        signature = base64.b64encode(key.sign(f"{agent.runtime_id}:{timestamp}".encode())).decode("ascii")
-        url = f"{self._authapi()}/v1/agent/{agent.runtime_id}/task/register"
-        body = {"timestamp": timestamp, "signature": signature}
-        reply = await self._fetch("POST", url, REGISTER_TIMEOUT_S, body)
-        if isinstance(reply, str):
-            raise _unreachable("its task could not be registered", reply)
-        for name in ("task_id", "taskId"):
-            if isinstance(reply.get(name), str) and reply[name]:
-                return str(reply[name])
-        for name in ("encrypted_task_id", "encryptedTaskId"):
-            opened = key.unseal(reply[name]) if isinstance(reply.get(name), str) else None
-            if opened:
-                return opened
-        raise _unreachable("its task could not be registered", "the response contains no task id")
-
-    def _authapi(self) -> str:
-        base = self._settings.chatgpt_base_url.rstrip("/")
-        if self._settings.agent_authapi_base_url:
-            return self._settings.agent_authapi_base_url.rstrip("/")
-        if is_secure(base) and is_loopback(httpx.URL(base).host):
-            return base
-        return self._settings.authapi_base_url.rstrip("/")
-
-    async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
-        reply = await request_json(self._http, method, url, timeout_s=timeout_s, json=body)
-        if reply.problem is not None:
-            return reply.problem
-        if not 200 <= reply.status < 300:  # noqa: PLR2004  (HTTP)
-            return f"the service returned status {reply.status}"
-        return reply.value if isinstance(reply.value, dict) else "the response is invalid"
-
-
-def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
-    value = claims.get_secret_value()
-    runtime_id, key = value.get("agent_runtime_id"), value.get("agent_private_key")
-    if not (isinstance(runtime_id, str) and runtime_id.isascii() and isinstance(key, str)):
-        return None
-
-    def text(name: str) -> str | None:
-        found = value.get(name)
-        return found if isinstance(found, str) and found else None
-
-    account = Account(
-        account_id=text("account_id"),
-        user_id=text("chatgpt_user_id"),
-        email=name_of(value.get("email")),
-        plan=name_of(value.get("plan_type")) or UNKNOWN_PLAN,
-        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
-    )
-    return AgentRecord(runtime_id, SecretStr(key), account, expiry_of(value.get("exp")))
 
 
 def _ensure_packages() -> None:
@@ -428,36 +294,51 @@ def _invalid(found: Credentials, why: str) -> SignInRequired:
     return SignInRequired(f"The agent identity from {found.source} cannot be used: {why}.")
 
 
+NO_KEYS = "The agent identity cannot sign requests: its keys could not be fetched"
+NO_TASK = "The agent identity cannot sign requests: its task could not be registered"
+
+
+def _object_of(reply: JsonResponse, what: str) -> dict[str, Any]:
+    """Return the object in a reply; raises RefreshFailed, which says what is not possible without it."""
+    problem = reply.problem
+    if problem is None and not 200 <= reply.status < 300:  # noqa: PLR2004  (HTTP)
+        problem = f"the service returned status {reply.status}"
+    if problem is None and isinstance(reply.value, dict):
+        return reply.fields
+    raise _unreachable(what, problem or "the response is invalid")
+
+
 def _unreachable(what: str, why: str) -> RefreshFailed:
-    return RefreshFailed(
-        f"The agent identity cannot sign requests: {what}: {why}.",
-        hint="Run the cell again in a moment.",
-        permanent=False,
-        reason="unreachable",
-    )
+    return RefreshFailed(f"{what}: {why}.", reason="unreachable")
 
 
 class CredentialResolver:
-    """Looks up the account of credentials that do not name it; each is looked up once per process."""
+    """Looks up the account of credentials that do not name it; each is looked up once per process.
+
+    An agent identity is checked, and its task registered.
+    """
 
     def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
         self._http = http
         self._settings = settings
-        self._agents = AgentRegistry(http, settings, clock=clock)
+        self._clock = clock
         self._known: dict[str, Credentials] = {}
 
     async def complete(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
         """Return the credentials with their account; most modes need no request for it."""
         match found.mode:
             case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
-                return await self._once(found, _fingerprint(found.bearer), self._whoami)
+                key = fingerprint(found.bearer)
+                if key not in self._known:
+                    self._known[key] = await self._with_account(found, found.bearer)
             case AuthMode.AGENT_IDENTITY:
                 record = found.bearer if document is None else document.agent_identity
-                return await self._once(
-                    found, _fingerprint(record), lambda it: self._agents.register(it, record)
-                )
+                key = fingerprint(record)
+                if key not in self._known:
+                    self._known[key] = await self._register(found, record)
             case _:
                 return found
+        return replace(self._known[key], source=found.source)
 
     async def accepts(self, key: SecretStr) -> bool | None:
         """Whether OpenAI's API knows a key; None where it did not say. Lists the models, which costs nothing.
@@ -484,60 +365,82 @@ class CredentialResolver:
         """Look these credentials up anew the next time: the service knows them no more."""
         self._known = {key: found for key, found in self._known.items() if not found.same_bearer(rejected)}
 
-    async def _once(
-        self, found: Credentials, key: str, ask: Callable[[Credentials], Awaitable[Credentials]]
-    ) -> Credentials:
-        if key not in self._known:
-            self._known[key] = await ask(found)
-        return replace(self._known[key], source=found.source)
+    async def _register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
+        """Return the credentials with their account and a registered task that signs.
 
-    async def _whoami(self, found: Credentials) -> Credentials:
-        outcome = await self._ask_whoami(found.bearer)
-        if isinstance(outcome, str):
-            raise RefreshFailed(
-                f"The personal access token could not be verified: {outcome}.",
-                hint="Run the cell again in a moment.",
-                permanent=False,
-                reason="unreachable",
-            )
-        if outcome is None:
-            raise SignInRequired(f"The personal access token from {found.source} is no longer valid.")
-        return replace(found, account=account_from_whoami(outcome))
+        Raises SignInRequired or RefreshFailed.
+        """
+        _ensure_packages()
+        claims = await self._claims(record)
+        public = {name: value for name, value in claims.get_secret_value().items() if name != PRIVATE_KEY}
+        runtime_id, expires_at = public.get("agent_runtime_id"), expiry_of(public.get("exp"))
+        has_key = isinstance(claims.get_secret_value().get(PRIVATE_KEY), str)
+        if not (isinstance(runtime_id, str) and runtime_id.isascii() and has_key):
+            raise _invalid(found, "its id or key is missing")
+        if expires_at is not None and expires_at <= self._clock():
+            raise _invalid(found, "it has expired")
+        key = read_key(claims)
+        if key is None:
+            raise _invalid(found, "its key is not an Ed25519 key")
+        names = {"chatgpt_account_id": public.get("account_id"), "chatgpt_plan_type": public.get("plan_type")}
+        account = read_account({**public, **names})
+        identity = AgentIdentity(runtime_id, await self._task_id(runtime_id, key), key.sign, self._clock)
+        return replace(found, account=account, bearer=None, expires_at=expires_at, agent=identity)
 
-    async def _ask_whoami(self, token: SecretStr | None) -> dict[str, Any] | str | None:
+    async def _claims(self, record: SecretStr | Secret[Any] | None) -> Secret[dict[str, Any]]:
+        value = None if record is None else record.get_secret_value()
+        if isinstance(value, dict):
+            return Secret(value)
+        if not isinstance(value, str) or value.count(".") != 2:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
+            raise SignInRequired("The agent identity is neither a JSON record nor a JWT.")
+        token = SecretStr(value)
+        del value
+        verified = verify(token, await self._jwks())
+        if isinstance(verified, str):
+            raise SignInRequired(f"The agent identity is not valid: {verified}.")
+        return verified
+
+    async def _jwks(self) -> list[dict[str, Any]]:
+        base = self._settings.agent_jwks_base_url or self._settings.chatgpt_base_url
+        url = f"{base.rstrip('/')}/wham/agent-identities/jwks"
+        reply = await request_json(self._http, "GET", url, timeout_s=JWKS_TIMEOUT_S)
+        keys = _object_of(reply, NO_KEYS).get("keys")
+        if not isinstance(keys, list):
+            raise _unreachable(NO_KEYS, "the response contains no keys")
+        return [key for key in keys if isinstance(key, dict)]
+
+    async def _task_id(self, runtime_id: str, key: AgentKey) -> str:
+        timestamp = format_seconds(self._clock())
+        signature = base64.b64encode(key.sign(f"{runtime_id}:{timestamp}".encode())).decode("ascii")
+        url = f"{self._authapi()}/v1/agent/{runtime_id}/task/register"
+        body = {"timestamp": timestamp, "signature": signature}
+        reply = await request_json(self._http, "POST", url, timeout_s=REGISTER_TIMEOUT_S, json=body)
+        found = _object_of(reply, NO_TASK)
+        for name in ("task_id", "taskId"):
+            if isinstance(found.get(name), str) and found[name]:
+                return str(found[name])
+        for name in ("encrypted_task_id", "encryptedTaskId"):
+            opened = key.unseal(found[name]) if isinstance(found.get(name), str) else None
+            if opened:
+                return opened
+        raise _unreachable(NO_TASK, "the response contains no task id")
+
+    def _authapi(self) -> str:
+        base = self._settings.chatgpt_base_url.rstrip("/")
+        if self._settings.agent_authapi_base_url:
+            return self._settings.agent_authapi_base_url.rstrip("/")
+        if is_secure(base) and is_loopback(httpx.URL(base).host):
+            return base
+        return self._settings.authapi_base_url.rstrip("/")
+
+    async def _with_account(self, found: Credentials, token: SecretStr) -> Credentials:
         url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
-        if token is None:
-            return None
         headers = {"authorization": SecretStr(f"Bearer {token.get_secret_value()}")}
         reply = await request_json(self._http, "GET", url, timeout_s=WHOAMI_TIMEOUT_S, headers=headers)
         if reply.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            return None
-        if reply.problem is not None:
-            return reply.problem
-        if not reply.is_ok:
-            return f"the account service returned status {reply.status}"
-        return reply.value if isinstance(reply.value, dict) else "the response is invalid"
-
-
-def account_from_whoami(value: dict[str, Any]) -> Account:
-    """Return the account in a reply of the account service."""
-
-    def text(key: str) -> str | None:
-        found = value.get(key)
-        return found if isinstance(found, str) and found else None
-
-    return Account(
-        account_id=text("chatgpt_account_id"),
-        user_id=text("chatgpt_user_id"),
-        email=name_of(value.get("email")),
-        plan=name_of(value.get("chatgpt_plan_type")) or UNKNOWN_PLAN,
-        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
-    )
-
-
-def _fingerprint(secret: SecretStr | Secret[Any] | None) -> str:
-    value = None if secret is None else secret.get_secret_value()
-    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+            raise SignInRequired(f"The personal access token from {found.source} is no longer valid.")
+        fields = _object_of(reply, "The personal access token could not be verified")
+        return replace(found, account=read_account(fields))
 
 
 # What follows needs the extra "agent"; cryptography and nacl are imported by the first use.
@@ -567,13 +470,13 @@ class AgentKey:
             return None
 
 
-def read_key(encoded: SecretStr) -> AgentKey | None:
-    """Read a base64 PKCS#8 Ed25519 key; None when it is something else."""
+def read_key(claims: Secret[dict[str, Any]]) -> AgentKey | None:
+    """Read an agent's key, base64 of PKCS#8; None when it is no Ed25519 key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_der_private_key
 
     try:
-        key = load_der_private_key(base64.b64decode(encoded.get_secret_value()), password=None)
+        key = load_der_private_key(base64.b64decode(claims.get_secret_value()[PRIVATE_KEY]), password=None)
     except (ValueError, TypeError):
         return None
     return AgentKey(key.private_bytes_raw()) if isinstance(key, Ed25519PrivateKey) else None

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, ValidationError
 
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
-from codex_nb.parse import loads, parse_time
+from codex_nb.parse import is_printable_ascii, loads, parse_time
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
 class _Document(BaseModel):
     """A JSON object whose known keys are typed and whose unknown ones pass through."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
     def plain(self) -> dict[str, Any]:
         """Return the object as the file holds it: known keys in the CLI's order, then the others, secrets revealed."""
@@ -39,16 +39,6 @@ class _Document(BaseModel):
             if name in self.model_fields_set
         }
         return known | dict(self.__pydantic_extra__ or {})
-
-    def changed(self, **values: object) -> Any:
-        """Copy with some known keys set; everything else stays, unknown keys included."""
-        return type(self).model_validate(
-            {**self.plain(), **{self._key(name): v for name, v in values.items()}}
-        )
-
-    @classmethod
-    def _key(cls, name: str) -> str:
-        return cls.model_fields[name].alias or name
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield "keys", sorted(self.plain())
@@ -143,31 +133,32 @@ AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
 
 
-@dataclass(frozen=True)
-class Claims:
-    """What a token says about its owner; everything may be absent, as in an opaque token."""
-
-    account_id: str | None = None
-    user_id: str | None = None
-    email: str | None = None
-    plan: str | None = None
-    is_fedramp: bool = False
-    expires_at: datetime | None = None
-
-
-def read_claims(token: SecretStr | None) -> Claims:
-    """Read the claims of ``token``; a token that is no JWT has none, which is not an error."""
+def account_of_token(token: SecretStr | None) -> Account:
+    """Read the account in the claims of ``token``; a token that is no JWT names none, which is not an error."""
     payload = jwt_part(token, 1)
     auth = _mapping(payload.get(AUTH_CLAIM))
     profile = _mapping(payload.get(PROFILE_CLAIM))
-    return Claims(
-        account_id=_text(auth.get("chatgpt_account_id")),
+    return replace(
+        read_account(auth),
         user_id=_text(auth.get("chatgpt_user_id")) or _text(auth.get("user_id")) or _text(payload.get("sub")),
-        email=name_of(payload.get("email")) or name_of(profile.get("email")),
-        plan=name_of(auth.get("chatgpt_plan_type")),
-        is_fedramp=auth.get("chatgpt_account_is_fedramp") is True,
-        expires_at=expiry_of(payload.get("exp")),
+        email=_name(payload.get("email")) or _name(profile.get("email")),
     )
+
+
+def read_account(value: Mapping[str, Any]) -> Account:
+    """Read an account by the names that claims and the account service give its parts; each may be absent."""
+    return Account(
+        account_id=_text(value.get("chatgpt_account_id")),
+        user_id=_text(value.get("chatgpt_user_id")),
+        email=_name(value.get("email")),
+        plan=_name(value.get("chatgpt_plan_type")) or UNKNOWN_PLAN,
+        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
+    )
+
+
+def expiry_of_token(token: SecretStr | None) -> datetime | None:
+    """Read when a token ends; None for one that does not say it."""
+    return expiry_of(jwt_part(token, 1).get("exp"))
 
 
 def jwt_part(token: SecretStr | None, index: int) -> dict[str, Any]:
@@ -199,7 +190,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def name_of(value: object) -> str | None:
+def _name(value: object) -> str | None:
     """Read an email address or a plan's name, with invisible characters made visible."""
     text = _text(value)
     return None if text is None else visible_line(text)
@@ -246,6 +237,11 @@ class Account:
     email: str | None = None
     plan: str = UNKNOWN_PLAN
     is_fedramp: bool = False
+
+    def may_be(self, other: Account) -> bool:
+        """Whether both may be the same account; an id that either lacks counts as equal."""
+        ids = ((self.account_id, other.account_id), (self.user_id, other.user_id))
+        return all(mine is None or theirs is None or mine == theirs for mine, theirs in ids)
 
 
 def format_seconds(moment: datetime) -> str:
@@ -340,6 +336,10 @@ class Credentials:
         """Whether both would send the same authorization."""
         return self.mode is other.mode and self.bearer == other.bearer and self.agent == other.agent
 
+    def same_tokens(self, other: Credentials) -> bool:
+        """Whether both are the same state of a login, of which no refresh lies between."""
+        return self.same_bearer(other) and self.refresh_token == other.refresh_token
+
     def same_account(self, other: Credentials) -> bool:
         """Whether both have the same account and billing; an id that either lacks counts as equal."""
         if self.billing != other.billing or self.owner != other.owner:
@@ -348,8 +348,7 @@ class Credentials:
             return True
         if self.mode is AuthMode.API_KEY:
             return self.bearer == other.bearer
-        mine, theirs = self.account, other.account
-        return _agree(mine.account_id, theirs.account_id) and _agree(mine.user_id, theirs.user_id)
+        return self.account.may_be(other.account)
 
 
 def credentials_from_document(document: AuthFile, *, source: str, path: Path | None = None) -> Credentials:
@@ -377,17 +376,6 @@ def api_key_credentials(token: SecretStr, *, source: str) -> Credentials:
     """Return the credentials of an API key; a blank one is none, and requests are not signed then."""
     key = token.get_secret_value().strip()
     return Credentials(mode=AuthMode.API_KEY, bearer=SecretStr(key) if key else None, source=source)
-
-
-def account_from_claims(claims: Claims, account_id: str | None = None) -> Account:
-    """Return the account in the claims; an ``account_id`` stored beside the tokens overrides the claim."""
-    return Account(
-        account_id=account_id or claims.account_id,
-        user_id=claims.user_id,
-        email=claims.email,
-        plan=claims.plan or UNKNOWN_PLAN,
-        is_fedramp=claims.is_fedramp,
-    )
 
 
 def _mode(document: AuthFile, path: Path | None) -> AuthMode:
@@ -423,10 +411,10 @@ def _from_tokens(document: AuthFile, mode: AuthMode, source: str) -> Credentials
     return Credentials(
         mode=mode,
         account=account_of_tokens(tokens),
-        workspace=read_claims(tokens.id_token).account_id,
+        workspace=account_of_token(tokens.id_token).account_id,
         bearer=_require(tokens.access_token, "access token", source),
         refresh_token=_present(tokens.refresh_token) if mode is AuthMode.CHATGPT else None,
-        expires_at=read_claims(tokens.access_token).expires_at,
+        expires_at=expiry_of_token(tokens.access_token),
         refreshed_at=document.refreshed_at,
         source=source,
         issuer=provenance.issuer if provenance else None,
@@ -435,12 +423,13 @@ def _from_tokens(document: AuthFile, mode: AuthMode, source: str) -> Credentials
 
 
 def account_of_tokens(tokens: Tokens) -> Account:
-    """Return the account that the ID token names; the access token fills what it leaves out."""
-    account = account_from_claims(read_claims(tokens.id_token), tokens.account_id)
-    spare = account_from_claims(read_claims(tokens.access_token))
-    return replace(
-        account,
-        account_id=account.account_id or spare.account_id,
+    """Return the account that the ID token names; the access token fills what it leaves out.
+
+    An id that is stored beside the tokens comes before their own.
+    """
+    account, spare = account_of_token(tokens.id_token), account_of_token(tokens.access_token)
+    return Account(
+        account_id=tokens.account_id or account.account_id or spare.account_id,
         user_id=account.user_id or spare.user_id,
         email=account.email or spare.email,
         plan=spare.plan if account.plan == UNKNOWN_PLAN else account.plan,
@@ -459,17 +448,19 @@ def _present(secret: SecretStr | None) -> SecretStr | None:
     return secret if secret is not None and secret.get_secret_value().strip() else None
 
 
-def _agree(mine: str | None, theirs: str | None) -> bool:
-    return mine is None or theirs is None or mine == theirs
-
-
 def _masked(secret: SecretStr) -> str:
     value = secret.get_secret_value()
     return f"{value[:3]}…{value[-4:]}" if len(value) >= 16 else "…"  # noqa: PLR2004  (nothing of a short key is shown)
 
 
-def fingerprint(token: SecretStr | None) -> str:
-    """Return a hash that identifies a token without revealing it."""
-    return hashlib.sha256(
-        b"" if token is None else token.get_secret_value().encode("utf-8", "surrogatepass")
-    ).hexdigest()
+def fits_header(secret: SecretStr) -> bool:
+    """Whether a credential can be sent in a header."""
+    value = secret.get_secret_value()
+    return bool(value) and is_printable_ascii(value) and " " not in value
+
+
+def fingerprint(secret: SecretStr | Secret[Any] | None) -> str:
+    """Return a hash that identifies a token, or an agent's JSON record, without revealing it."""
+    value = "" if secret is None else secret.get_secret_value()
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

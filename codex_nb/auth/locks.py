@@ -22,23 +22,12 @@ if TYPE_CHECKING:
 
 # In the CLI's order and with the CLI's modes.
 LOCK_FILES = (("auth.lock", 0o644), ("auth.json.lock", 0o600))
-
-
 FIRST_PAUSE_S = 0.005
-
-
 LONGEST_PAUSE_S = 0.1
 
-
 LEASE_FILE = "auth.lease"
-
-
 LEASE_S = 120.0  # longer than a refresh takes, with its repeats and the start of its process
-
-
 LONGEST_LEASE_S = 600.0  # of another program's
-
-
 TAKEOVER_PAUSE_S = 1.0
 
 
@@ -218,7 +207,6 @@ def _busy(message: str) -> RefreshFailed:
     return RefreshFailed(
         message,
         hint="Wait for it or stop it, then run the cell again.",
-        permanent=False,
         reason="locked",
     )
 
@@ -241,7 +229,6 @@ def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
     return RefreshFailed(
         f"Your session cannot be refreshed: {home} is not writable{reason}.",
         hint="Make the directory writable, or sign in where the credentials are stored.",
-        permanent=False,
         reason="unwritable",
     )
 

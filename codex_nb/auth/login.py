@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, assert_never
 from urllib.parse import parse_qs, urlsplit
@@ -18,13 +17,14 @@ from pydantic import SecretStr
 from codex_nb.auth.credentials import (
     PERSONAL_ACCESS_TOKEN_PREFIX,
     AuthFile,
+    account_of_tokens,
     credentials_from_document,
+    fits_header,
     format_time,
-    read_claims,
 )
 from codex_nb.auth.manager import SIGN_IN_ALLOWED, restriction
-from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
-from codex_nb.auth.store import AutoStore, KeyringStore
+from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode
+from codex_nb.auth.store import KeyringStore
 from codex_nb.errors import (
     AccountChanged,
     AuthError,
@@ -36,12 +36,11 @@ from codex_nb.errors import (
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.credentials import Credentials, Tokens
     from codex_nb.auth.manager import CredentialManager
-    from codex_nb.auth.oauth import DeviceCode, TokenReply
     from codex_nb.config.settings import Settings
     from codex_nb.labels import LoginMethod
 
@@ -118,7 +117,7 @@ async def login_from_elsewhere(manager: CredentialManager) -> SignedIn:
     that appears is another account's than this session's.
     """
     store, refused, seen = manager.stored.store, manager.peek(), object()
-    keyring = store if isinstance(store, KeyringStore | AutoStore) else None
+    keyring = store if isinstance(store, KeyringStore) else None
     rounds = 0
     while True:
         found, stamp = manager.peek(), store.stamp()
@@ -142,27 +141,20 @@ class LoginFlow(ABC):
     def __init__(self, manager: CredentialManager) -> None:
         self.manager = manager
         self.settings: Settings = manager.settings
-        self._guard = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         self._submitted: deque[SecretStr] = deque()
         self._cancelled = False
 
-    async def steps(self) -> AsyncIterator[LoginStep]:
+    async def steps(self) -> AsyncGenerator[LoginStep, None]:
         """Yield the steps of the sign-in; the last one is SignedIn. Raises LoginFailed."""
-        with self._guard:
-            self._loop = asyncio.get_running_loop()
-        steps = self._steps()
-        try:
+        self._loop = asyncio.get_running_loop()
+        async with aclosing(self._steps()) as steps:
             async for step in steps:
                 yield step
-        finally:
-            with self._guard:
-                self._loop = None
-            await steps.aclose()  # type: ignore[attr-defined]  # every _steps is an async generator
 
     @abstractmethod
-    def _steps(self) -> AsyncIterator[LoginStep]:
+    def _steps(self) -> AsyncGenerator[LoginStep, None]:
         """Yield the steps of this login method."""
 
     def submit(self, text: SecretStr) -> None:
@@ -176,17 +168,25 @@ class LoginFlow(ABC):
         self._wake()
 
     def _wake(self) -> None:
-        with self._guard:
-            if self._loop is not None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._woken.set)
 
     async def _next_submitted(self) -> SecretStr:
-        while True:
-            self._woken.clear()
-            self._raise_if_cancelled()
-            if self._submitted:
-                return self._submitted.popleft()
-            await self._woken.wait()
+        while not self._submitted:
+            await self._wait()
+        self._raise_if_cancelled()
+        return self._submitted.popleft()
+
+    async def _next_secret(self, what: str) -> SecretStr:
+        secret = SecretStr((await self._next_submitted()).get_secret_value().strip())
+        if not fits_header(secret):
+            raise LoginFailed(
+                f"That is not an {what}: it is empty or contains spaces.",
+                hint="Start again and paste the whole of it.",
+                reason="malformed",
+            )
+        return secret
 
     async def _run_cancellable(self, work: Awaitable[T]) -> T:
         """Run the work; stop it at once when the user cancels."""
@@ -194,17 +194,27 @@ class LoginFlow(ABC):
 
     async def _cancellation(self) -> NoReturn:
         while True:
-            self._woken.clear()
-            self._raise_if_cancelled()
-            await self._woken.wait()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait until something is submitted. Raises LoginFailed when the user cancels."""
+        self._raise_if_cancelled()
+        self._woken.clear()
+        await self._woken.wait()
+
+    async def _poll(self, look: Callable[[], Awaitable[T | None]], pause_s: float, *, when_late: str) -> T:
+        """Look again and again until there is something. Raises LoginFailed."""
+        deadline = self.manager.clock() + DEVICE_CODE_LIFETIME
+        while self.manager.clock() < deadline:
+            found = await self._run_cancellable(look())
+            if found is not None:
+                return found
+            await self._run_cancellable(self.manager.sleep(pause_s))
+        raise LoginFailed(when_late, reason="expired")
 
     def _raise_if_cancelled(self) -> None:
         if self._cancelled:
-            raise LoginFailed(
-                "The sign-in was cancelled.",
-                hint="Start again with %codex login.",
-                reason="cancelled",
-            )
+            raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
 
     async def _finish(self, document: AuthFile) -> SignedIn:
         """Check the new login, then save it in place of the old one, which cannot be cancelled."""
@@ -233,28 +243,20 @@ class LoginFlow(ABC):
 class DeviceCodeLogin(LoginFlow):
     """Sign in on any device with a short code; the default, because the kernel is often on another machine."""
 
-    async def _steps(self) -> AsyncIterator[LoginStep]:
+    async def _steps(self) -> AsyncGenerator[LoginStep, None]:
         ensure_method_available(self.settings, "chatgpt")
-        device = await self._run_cancellable(self.manager.oauth.request_device_code())
+        oauth = self.manager.oauth
+        device = await self._run_cancellable(oauth.request_device_code())
         expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
         yield EnterUserCode(device.user_code, device.url, expires_at)
-        code = await self._run_cancellable(self._confirmation(device))
-        yield Waiting("Confirmed. Signing in…")
-        tokens = await self._run_cancellable(self.manager.oauth.exchange(code))
-        yield await self._finish(chatgpt_auth_file(self.manager, tokens))
-
-    async def _confirmation(self, device: DeviceCode) -> AuthorizationCode:
-        expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
-        while self.manager.clock() < expires_at:
-            code = await self.manager.oauth.poll_device_code(device)
-            if code is not None:
-                return code
-            await self.manager.sleep(device.interval_s)
-        raise LoginFailed(
-            "The device code expired before it was confirmed.",
-            hint="Run %codex login for a new code.",
-            reason="expired",
+        code = await self._poll(
+            lambda: oauth.poll_device_code(device),
+            device.interval_s,
+            when_late="The device code expired before it was confirmed.",
         )
+        yield Waiting("Confirmed. Signing in…")
+        tokens = await self._run_cancellable(oauth.exchange(code))
+        yield await self._finish(chatgpt_auth_file(self.manager, tokens))
 
 
 API_KEY_HELP = (
@@ -266,17 +268,11 @@ API_KEY_HELP = (
 class ApiKeyLogin(LoginFlow):
     """Save an API key, unless the API rejects it."""
 
-    async def _steps(self) -> AsyncIterator[LoginStep]:
+    async def _steps(self) -> AsyncGenerator[LoginStep, None]:
         ensure_method_available(self.settings, "api")
         yield EnterSecret("API key", API_KEY_HELP)
-        key = SecretStr((await self._next_submitted()).get_secret_value().strip())
-        if not is_plausible(key):
-            raise LoginFailed(
-                "That is not an API key: it is empty or contains spaces.",
-                hint="Start again and paste the whole key.",
-                reason="malformed",
-            )
-        document = AuthFile.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": key.get_secret_value()})
+        key = await self._next_secret("API key")
+        document = AuthFile.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": key})
         yield Waiting("Checking the key…")
         is_accepted = await self._run_cancellable(self.manager.identities.accepts(key))
         if is_accepted is False:
@@ -293,16 +289,10 @@ class ApiKeyLogin(LoginFlow):
 class AccessTokenLogin(LoginFlow):
     """Save a personal access token (``at-…``) or an agent identity after the service has accepted it."""
 
-    async def _steps(self) -> AsyncIterator[LoginStep]:
+    async def _steps(self) -> AsyncGenerator[LoginStep, None]:
         ensure_method_available(self.settings, "chatgpt")
         yield EnterSecret("access token")
-        token = SecretStr((await self._next_submitted()).get_secret_value().strip())
-        if not is_plausible(token):
-            raise LoginFailed(
-                "That is not an access token: it is empty or contains spaces.",
-                hint="Start again and paste the whole token.",
-                reason="malformed",
-            )
+        token = await self._next_secret("access token")
         yield Waiting("Checking the token…")
         yield await self._finish(access_token_auth_file(token))
 
@@ -319,29 +309,18 @@ def ensure_method_available(settings: Settings, method: Literal["api", "chatgpt"
         )
 
 
-def is_plausible(secret: SecretStr) -> bool:
-    """Whether the secret can be sent in a header."""
-    value = secret.get_secret_value()
-    return bool(value) and value.isascii() and value.isprintable() and " " not in value
-
-
-def chatgpt_auth_file(manager: CredentialManager, tokens: TokenReply) -> AuthFile:
+def chatgpt_auth_file(manager: CredentialManager, tokens: Tokens) -> AuthFile:
     """Return the login as the CLI writes it after a ChatGPT sign-in."""
     if tokens.id_token is None or tokens.refresh_token is None:
-        raise LoginFailed(
-            "The sign-in service returned incomplete tokens.",
-            hint="Start again with %codex login.",
-            reason="malformed",
-        )
-    account_id = read_claims(tokens.id_token).account_id or read_claims(tokens.access_token).account_id
-    kept = {name: token.get_secret_value() for name, token in vars(tokens).items() if token is not None}
+        raise LoginFailed("The sign-in service returned incomplete tokens.", reason="malformed")
+    account_id = account_of_tokens(tokens).account_id
     provenance = {"issuer": manager.settings.issuer, "client_id": manager.settings.client_id}
     return AuthFile.model_validate(
         {
             "auth_mode": "chatgpt",
             "OPENAI_API_KEY": None,
             "tokens": {
-                **kept,
+                **tokens.plain(),
                 "oauth_provenance": provenance,
                 "login_owner_id": secrets.token_urlsafe(32),
                 **({"account_id": account_id} if account_id else {}),
@@ -353,11 +332,10 @@ def chatgpt_auth_file(manager: CredentialManager, tokens: TokenReply) -> AuthFil
 
 def access_token_auth_file(token: SecretStr) -> AuthFile:
     """Return the login as the CLI writes it for an access token."""
-    value = token.get_secret_value()
-    if value.startswith(PERSONAL_ACCESS_TOKEN_PREFIX):
-        return AuthFile.model_validate({"OPENAI_API_KEY": None, "personal_access_token": value})
+    if token.get_secret_value().startswith(PERSONAL_ACCESS_TOKEN_PREFIX):
+        return AuthFile.model_validate({"OPENAI_API_KEY": None, "personal_access_token": token})
     return AuthFile.model_validate(
-        {"auth_mode": "agentIdentity", "OPENAI_API_KEY": None, "agent_identity": value}
+        {"auth_mode": "agentIdentity", "OPENAI_API_KEY": None, "agent_identity": token.get_secret_value()}
     )
 
 
@@ -369,24 +347,6 @@ REQUEST_LIMIT = 16 * 1024
 REQUEST_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True)
-class Redirect:
-    """The content of a redirect address: an authorization code, or the reason of a refusal."""
-
-    code: SecretStr | None = None
-    refusal: str | None = None
-
-
-@dataclass
-class _Attempt:
-    """One sign-in in a browser: its secrets, and its outcome."""
-
-    redirect_uri: str = ""
-    pkce: Pkce = field(default_factory=Pkce)
-    state: SecretStr = field(default_factory=lambda: SecretStr(secrets.token_urlsafe(32)))
-    outcome: Redirect | None = None
-
-
 class BrowserLogin(LoginFlow):
     """Sign in with a browser on this machine, or with any other by pasting its final address."""
 
@@ -396,23 +356,26 @@ class BrowserLogin(LoginFlow):
         super().__init__(manager)
         self._ports = ports
         self._lifetime_s = lifetime_s
+        self._verifier = SecretStr(secrets.token_urlsafe(64))  # RFC 7636
+        self._state = SecretStr(secrets.token_urlsafe(32))
 
-    async def _steps(self) -> AsyncIterator[LoginStep]:
+    async def _steps(self) -> AsyncGenerator[LoginStep, None]:
         ensure_method_available(self.settings, "chatgpt")
-        attempt = _Attempt()
-        async with self._listening(attempt) as is_listening:
-            oauth = self.manager.oauth
-            url = oauth.authorize_url(attempt.redirect_uri, attempt.pkce, attempt.state)
+        oauth = self.manager.oauth
+        async with self._listening() as (redirect_uri, is_listening):
+            url = oauth.authorize_url(redirect_uri, self._verifier, self._state)
             yield OpenUrl(url, can_paste=True, note="" if is_listening else self._ports_taken)
             deadline = asyncio.get_running_loop().time() + self._lifetime_s
-            while (redirect := await self._next_redirect(attempt, deadline)) is None:
+            while (redirect := read_redirect(await self._next_address(deadline), self._state)) is None:
                 yield OpenUrl(
                     url,
                     can_paste=True,
                     note="This address does not belong to this sign-in. Paste the whole address from your browser.",
                 )
             yield Waiting("Received. Signing in…")
-            code = _accepted(redirect, attempt)
+            if isinstance(redirect, str):
+                raise LoginFailed(f"The sign-in failed: {redirect}.", reason="refused")
+            code = AuthorizationCode(redirect, self._verifier, redirect_uri)
             tokens = await self._run_cancellable(oauth.exchange(code))
             yield await self._finish(chatgpt_auth_file(self.manager, tokens))
 
@@ -424,56 +387,36 @@ class BrowserLogin(LoginFlow):
             "where the browser ends, and would see its last address. Or sign in anyway and paste that address here."
         )
 
-    async def _next_redirect(self, attempt: _Attempt, deadline: float) -> Redirect | None:
-        """Wait for the browser or a pasted address; None when what was pasted is not from this sign-in."""
+    async def _next_address(self, deadline: float) -> SecretStr:
+        """Wait for the address that the browser was led to, which it asks for itself or the user pastes."""
         try:
             async with asyncio.timeout_at(deadline):
-                while True:
-                    self._woken.clear()
-                    self._raise_if_cancelled()
-                    if attempt.outcome is not None:
-                        return attempt.outcome
-                    if self._submitted:
-                        return read_redirect(self._submitted.popleft(), attempt.state)
-                    await self._woken.wait()
-        except TimeoutError:
-            pass
-        raise LoginFailed(
-            "The sign-in in the browser was not completed in time.",
-            hint="Start again with %codex login.",
-            reason="expired",
-        )
+                return await self._next_submitted()
+        except TimeoutError as error:
+            raise LoginFailed(
+                "The sign-in in the browser was not completed in time.", reason="expired"
+            ) from error
 
     @asynccontextmanager
-    async def _listening(self, attempt: _Attempt) -> AsyncIterator[bool]:
-        """Listen on the first free port; when none is free (yields False), the address can still be pasted."""
+    async def _listening(self) -> AsyncIterator[tuple[str, bool]]:
+        """Listen on the first free port, and yield the redirect URI and whether any port was free.
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(attempt, reader, writer)
-
-        server = None
-        for port in self._ports:
-            try:
-                server = await asyncio.start_server(serve, "127.0.0.1", port, limit=REQUEST_LIMIT)
+        When none was, the address can still be pasted.
+        """
+        server, port = None, self._ports[0]
+        for each in self._ports:
+            with suppress(OSError):
+                server = await asyncio.start_server(self._serve, "127.0.0.1", each, limit=REQUEST_LIMIT)
+                port = server.sockets[0].getsockname()[1]
                 break
-            except OSError:
-                continue
-        port = server.sockets[0].getsockname()[1] if server is not None else self._ports[0]
-        attempt.redirect_uri = f"http://127.0.0.1:{port}{PATH}"
-        try:
-            yield server is not None
-        finally:
-            if server is not None:
-                server.close()
-                await server.wait_closed()
+        async with server or nullcontext():
+            yield f"http://127.0.0.1:{port}{PATH}", server is not None
 
-    async def _serve(
-        self, attempt: _Attempt, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 target = await _read_target(reader)
-            status, text = self._answer(attempt, target)
+            status, text = self._answer(target)
             page = text.encode()
             head = (
                 f"HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {len(page)}\r\n"
@@ -486,28 +429,24 @@ class BrowserLogin(LoginFlow):
         finally:
             writer.close()
 
-    def _answer(self, attempt: _Attempt, target: SecretStr) -> tuple[str, str]:
+    def _answer(self, target: SecretStr) -> tuple[str, str]:
         if urlsplit(target.get_secret_value()).path != PATH:
             return "404 Not Found", "Not found."
-        redirect = read_redirect(target, attempt.state)
+        redirect = read_redirect(target, self._state)
         if redirect is None:
-            return (
-                "400 Bad Request",
-                "This page belongs to another sign-in. Return to the notebook and start again.",
-            )
-        attempt.outcome = attempt.outcome or redirect
-        self._woken.set()
-        refusal = redirect.refusal
-        return (
-            "200 OK",
-            "Sign-in received. You can close this page and return to your notebook."
-            if refusal is None
-            else f"Sign-in failed: {refusal}",
-        )
+            wrong = "This page belongs to another sign-in. Return to the notebook and start again."
+            return "400 Bad Request", wrong
+        self.submit(target)
+        if isinstance(redirect, str):
+            return "200 OK", f"Sign-in failed: {redirect}"
+        return "200 OK", "Sign-in received. You can close this page and return to your notebook."
 
 
-def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
-    """Read a redirect address, whole or its path and query; None when it lacks this sign-in's state."""
+def read_redirect(address: SecretStr, state: SecretStr) -> SecretStr | str | None:
+    """Read the code in a redirect address, whole or its path and query, or the reason of a refusal, which is text.
+
+    None when it lacks this sign-in's state.
+    """
     try:
         query = parse_qs(urlsplit(address.get_secret_value().strip()).query)
     except ValueError:
@@ -516,19 +455,9 @@ def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
     if not compare_digest(found.encode("utf-8", "replace"), state.get_secret_value().encode()):
         return None
     if "error" in query:
-        return Redirect(refusal=_plain(query.get("error_description", query["error"])[0]))
+        return visible_line(query.get("error_description", query["error"])[0][:200]).rstrip(".")
     code = query.get("code", [""])[0]
-    return Redirect(code=SecretStr(code)) if code else None
-
-
-def _accepted(redirect: Redirect, attempt: _Attempt) -> AuthorizationCode:
-    if redirect.code is None:
-        raise LoginFailed(
-            f"The sign-in failed: {redirect.refusal or ''}.",
-            hint="Start again with %codex login.",
-            reason="refused",
-        )
-    return AuthorizationCode(redirect.code, attempt.pkce.verifier, attempt.redirect_uri)
+    return SecretStr(code) if code else None
 
 
 async def _read_target(reader: asyncio.StreamReader) -> SecretStr:
@@ -538,11 +467,6 @@ async def _read_target(reader: asyncio.StreamReader) -> SecretStr:
     return SecretStr(target if method == "GET" else "/")
 
 
-def _plain(text: str) -> str:
-    """Return one bounded, visible line of the service's text."""
-    return visible_line(text[:200]).rstrip(".")
-
-
 class HubLogin(LoginFlow):
     """Sign in on the page of the JupyterHub, which keeps the login; whatever the method that was chosen."""
 
@@ -550,20 +474,12 @@ class HubLogin(LoginFlow):
         super().__init__(manager)
         self._page = page
 
-    async def _steps(self) -> AsyncIterator[LoginStep]:
+    async def _steps(self) -> AsyncGenerator[LoginStep, None]:
         yield OpenUrl(self._page, can_paste=False)
-        deadline = self.manager.clock() + DEVICE_CODE_LIFETIME
-        while self.manager.clock() < deadline:
-            found = await self._run_cancellable(self._look())
-            if found is not None:
-                yield SignedIn(found.label, found.account.plan)
-                return
-            await self._run_cancellable(self.manager.sleep(HUB_POLL_S))
-        raise LoginFailed(
-            "The sign-in on your JupyterHub was not completed in time.",
-            hint="Start again with %codex login.",
-            reason="expired",
+        found = await self._poll(
+            self._look, HUB_POLL_S, when_late="The sign-in on your JupyterHub was not completed in time."
         )
+        yield SignedIn(found.label, found.account.plan)
 
     async def _look(self) -> Credentials | None:
         try:

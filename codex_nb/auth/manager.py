@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -19,7 +19,7 @@ from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import DetachedRefresher, DirectRefresher, OAuthClient, launch_process
 from codex_nb.auth.sources import HubSource, environment_login, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
-from codex_nb.config.settings import Settings
+from codex_nb.config.settings import ADDRESS_VARIABLES, Settings
 from codex_nb.errors import AccountChanged, CodexError, RefreshFailed, SignInRequired
 from codex_nb.http import httpx
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import AuthFile, Clock, Credentials
     from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider, Reason
-    from codex_nb.auth.store import CredentialStore, RefreshOutcome, Sleep, Snapshot, TokenRefresher
+    from codex_nb.auth.store import CredentialStore, Refreshed, Sleep, Snapshot, TokenRefresher
 
 
 SIGN_IN_ALLOWED = (
@@ -62,18 +62,11 @@ def restriction(settings: Settings, credentials: Credentials) -> str | None:
     return None
 
 
-def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
-    """Return the credentials if they may be used. Raises SignInRequired otherwise."""
-    if not settings.provider.uses_login:
-        return credentials
-    return _ensure_unrestricted(settings, credentials)
-
-
-def _ensure_unrestricted(settings: Settings, credentials: Credentials) -> Credentials:
+def ensure_allowed(settings: Settings, credentials: Credentials) -> None:
+    """Raise SignInRequired for credentials that may not be used."""
     problem = restriction(settings, credentials)
     if problem is not None:
         raise SignInRequired(problem, hint=SIGN_IN_ALLOWED)
-    return credentials
 
 
 class _BesideLogin:
@@ -91,17 +84,11 @@ class _BesideLogin:
 
 T = TypeVar("T")
 
-
 # The CLI's own margins: a JWT is refreshed within five minutes of its end, an opaque token after eight days.
 EXPIRY_MARGIN = timedelta(minutes=5)
-
-
 OPAQUE_LIFETIME = timedelta(days=8)
 
-
 FIRST_PAUSE = timedelta(seconds=2)
-
-
 LONGEST_PAUSE = timedelta(minutes=1)
 
 
@@ -136,22 +123,22 @@ class RefreshPolicy:
         """Whether the token has expired by its own claim."""
         return credentials.expires_at is not None and credentials.expires_at <= self._clock()
 
-    def is_permanently_expired(self, credentials: Credentials) -> bool:
-        """Whether the token has expired and can never be refreshed: sending it would only cost a 401."""
-        error = self.recall(credentials)
-        return error is not None and error.permanent and self.is_expired(credentials)
+    def final_failure(self, credentials: Credentials) -> RefreshFailed | None:
+        """Return why an expired token can never be refreshed: sending it would only cost a 401."""
+        error = self.recall(credentials) if self.is_expired(credentials) else None
+        return error if error is not None and error.permanent else None
 
     def remember(self, login: Credentials, error: RefreshFailed) -> None:
         """Keep a failure: a permanent one while this login lasts, others for a growing pause."""
         before = self._failure
-        repeated = before is not None and _is_same(before.login, login)
-        pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and repeated else FIRST_PAUSE
+        is_repeated = before is not None and before.login.same_tokens(login)
+        pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and is_repeated else FIRST_PAUSE
         self._failure = _Failure(login, error, None if error.permanent else self._clock() + pause, pause)
 
     def recall(self, login: Credentials) -> RefreshFailed | None:
         """Return the failure that still applies to this login, as a new error."""
         failure = self._failure
-        if failure is None or not _is_same(failure.login, login):
+        if failure is None or not failure.login.same_tokens(login):
             return None
         if failure.until is not None and self._clock() >= failure.until:
             return None
@@ -166,20 +153,6 @@ class RefreshPolicy:
 def can_refresh(credentials: Credentials) -> bool:
     """Whether there is a refresh token to spend."""
     return credentials.mode is AuthMode.CHATGPT and credentials.refresh_token is not None
-
-
-def nothing_refreshed() -> RefreshFailed:
-    """Return the error for a refresh that the service answered with ``{}``: a success without new tokens."""
-    return RefreshFailed(
-        ("Your session could not be refreshed: the sign-in service returned no new tokens."),
-        hint="Run the cell again in a moment, or sign in again with %codex login.",
-        permanent=False,
-        reason="unchanged",
-    )
-
-
-def _is_same(one: Credentials, other: Credentials) -> bool:
-    return one.same_bearer(other) and one.refresh_token == other.refresh_token
 
 
 class CredentialManager:
@@ -256,16 +229,12 @@ class CredentialManager:
         Raises SignInRequired, CredentialsUnreadable, AccountChanged, or RefreshFailed when the token has
         expired and can never be refreshed.
         """
-        credentials = self._credentials
-        if credentials is not None and self._is_settled(credentials):
-            return credentials
+        if (settled := self._settled()) is not None:
+            return settled
         async with self._gate:
-            if self._source is None:
-                return await self._from_store()
-            credentials = self._credentials  # another request may have fetched them meanwhile
-            if credentials is not None and self._is_settled(credentials):
-                return credentials
-            return await self._from_source(self._source)
+            if (settled := self._settled()) is not None:  # another request has read them meanwhile
+                return settled
+            return await (self._from_store() if self._source is None else self._from_source(self._source))
 
     async def inspect(self) -> Credentials:
         """Return the credentials as they are, without refreshing anything. Raises like :meth:`current`."""
@@ -293,9 +262,9 @@ class CredentialManager:
                 return RetryCredentials(present)
             if not can_refresh(present):
                 return RetryCredentials()
-            is_permanent = self._policy.recall(present)
-            if is_permanent is not None:
-                raise is_permanent
+            failure = self._policy.recall(present)
+            if failure is not None:
+                raise failure
             outcome = await self._refresh(snapshot, "unauthorized_recovery")
             refreshed = await self._adopt(outcome.snapshot)
             return RetryCredentials(
@@ -343,15 +312,16 @@ class CredentialManager:
         if self._running:
             await asyncio.wait(self._running)
 
-    def _is_settled(self, credentials: Credentials) -> bool:
+    def _settled(self) -> Credentials | None:
+        """Return the credentials in memory while they can be sent as they are."""
+        found, policy = self._credentials, self._policy
+        if found is None:
+            return None
         if self._source is not None:
-            return not self._policy.is_expired(credentials)
+            return None if policy.is_expired(found) else found
         unchanged = self._snapshot is not None and self._snapshot.stamp == self.stored.store.stamp()
-        if not unchanged or self.stored.has_unsaved_tokens:
-            return False
-        return self._policy.reason(credentials) is None and not self._policy.is_permanently_expired(
-            credentials
-        )
+        is_fit = policy.reason(found) is None and policy.final_failure(found) is None
+        return found if unchanged and is_fit and not self.stored.has_unsaved_tokens else None
 
     async def _from_store(self) -> Credentials:
         if self.stored.has_unsaved_tokens:
@@ -361,8 +331,7 @@ class CredentialManager:
         reason = self._policy.reason(credentials)
         if reason is not None:
             return await self._refresh_early(snapshot, credentials, reason)
-        error = self._policy.recall(credentials) if self._policy.is_permanently_expired(credentials) else None
-        if error is not None:
+        if (error := self._policy.final_failure(credentials)) is not None:
             raise error
         return credentials
 
@@ -371,7 +340,7 @@ class CredentialManager:
         try:
             outcome = await self._refresh(snapshot, reason)
         except RefreshFailed:
-            if self._policy.is_permanently_expired(credentials):
+            if self._policy.final_failure(credentials) is not None:
                 raise
             return credentials
         return await self._adopt(outcome.snapshot)
@@ -413,22 +382,28 @@ class CredentialManager:
 
     async def _accept(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
         credentials = await self.identities.complete(found, document)
-        ensure_allowed(self.settings, credentials)
+        if self.settings.provider.uses_login:
+            ensure_allowed(self.settings, credentials)
         if self._pinned is not None:
             ensure_same_account(self._pinned, credentials)
         self._pinned = self._pinned or credentials
         self._credentials = credentials
         return credentials
 
-    async def _refresh(self, snapshot: Snapshot, reason: str) -> RefreshOutcome:
+    async def _refresh(self, snapshot: Snapshot, reason: str) -> Refreshed:
         try:
             outcome = await self._run_to_completion(self.stored.refresh(snapshot, reason))
         except RefreshFailed as failure:
             self._policy.remember(snapshot.credentials, failure)
             raise
         refreshed = outcome.snapshot.credentials
-        if refreshed.same_bearer(snapshot.credentials):
-            self._policy.remember(refreshed, nothing_refreshed())
+        if refreshed.same_bearer(snapshot.credentials):  # the service answered with {}
+            unchanged = RefreshFailed(
+                "Your session could not be refreshed: the sign-in service returned no new tokens.",
+                hint="Run the cell again in a moment, or sign in again with %codex login.",
+                reason="unchanged",
+            )
+            self._policy.remember(refreshed, unchanged)
         else:
             self._policy.forget()
         return outcome
@@ -477,19 +452,11 @@ def open_credentials(
             if login is None and (snapshot := await stored.read()) is not None:
                 login, document = snapshot.credentials, snapshot.document
         if login is not None:
-            _ensure_unrestricted(settings, await identities.complete(login, document))
+            ensure_allowed(settings, await identities.complete(login, document))
 
     if source is not None and not settings.provider.uses_login and settings.restricts_every_login:
         source = _BesideLogin(source, ensure_login_allowed)
-    return CredentialManager(
-        settings,
-        stored,
-        identities,
-        oauth,
-        source=source,
-        clock=clock,
-        sleep=sleep,
-    )
+    return CredentialManager(settings, stored, identities, oauth, source=source, clock=clock, sleep=sleep)
 
 
 @dataclass(frozen=True)
@@ -517,30 +484,37 @@ class LoginStatus:
     overrides: tuple[str, ...] = field(default=(), compare=False)
 
 
-async def login_status(manager: CredentialManager, *, refresh: bool = False) -> LoginStatus:
+async def login_status(manager: CredentialManager) -> LoginStatus:
     """Describe the login.
 
-    Uses no network for a stored login, unless ``refresh`` is set; the account of a personal access token or an agent
-    identity is looked up in either case.
+    Uses no network for a stored login; the account of a personal access token or an agent identity is looked up.
     """
+    overrides = address_overrides(manager.settings)
+    named = tuple(f"{name} ({host_of(url)})" for name, url in overrides.items())
     try:
-        credentials = await (manager.current() if refresh else manager.inspect())
+        credentials = await manager.inspect()
     except CodexError as error:
-        location = str(manager.stored.store)
         return LoginStatus(
             signed_in=False,
-            credentials_location=location,
+            credentials_location=str(manager.stored.store),
             profile=manager.settings.profile,
             problem=error.line,
             absence=_absence(error),
-            overrides=_named_overrides(manager.settings),
+            overrides=named,
         )
-    status = _described(credentials, profile=manager.settings.profile)
-    return replace(status, overrides=_named_overrides(manager.settings))
-
-
-def _named_overrides(settings: Settings) -> tuple[str, ...]:
-    return tuple(f"{name} ({host_of(url)})" for name, url in address_overrides(settings).items())
+    return LoginStatus(
+        signed_in=True,
+        auth_mode=credentials.mode,
+        label=credentials.label,
+        email=credentials.account.email,
+        plan=credentials.account.plan,
+        account_id=credentials.account.account_id,
+        billing=credentials.billing,
+        credentials_location=credentials.source,
+        expires_at=credentials.expires_at,
+        profile=manager.settings.profile,
+        overrides=named,
+    )
 
 
 def host_of(url: str) -> str:
@@ -557,32 +531,11 @@ def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
     return "signed_out" if isinstance(error, SignInRequired) else "unusable"
 
 
-def _described(credentials: Credentials, *, profile: str | None) -> LoginStatus:
-    """Return the status of these credentials."""
-    return LoginStatus(
-        signed_in=True,
-        auth_mode=credentials.mode,
-        label=credentials.label,
-        email=credentials.account.email,
-        plan=credentials.account.plan,
-        account_id=credentials.account.account_id,
-        billing=credentials.billing,
-        credentials_location=credentials.source,
-        expires_at=credentials.expires_at,
-        profile=profile,
-    )
-
-
 def address_overrides(settings: Settings) -> dict[str, str]:
     """Return the settings that replace an address to which a login is sent, with the addresses."""
     provider, usual = settings.provider, Settings(codex_home=settings.codex_home)
     found = {
-        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": settings.refresh_url_override,
-        "CODEX_REVOKE_TOKEN_URL_OVERRIDE": settings.revoke_url_override,
-        "CODEX_APP_SERVER_LOGIN_ISSUER": settings.issuer,
-        "CODEX_AUTHAPI_BASE_URL": settings.authapi_base_url,
-        "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": settings.agent_authapi_base_url,
-        "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": settings.agent_jwks_base_url,
+        **{variable: getattr(settings, name) for variable, name in ADDRESS_VARIABLES.items()},
         "chatgpt_base_url": settings.chatgpt_base_url,
         "openai_base_url": provider.base_url if provider.is_built_in else None,
     }

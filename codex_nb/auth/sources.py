@@ -19,10 +19,10 @@ from codex_nb.auth.credentials import (
     PERSONAL_ACCESS_TOKEN_PREFIX,
     AuthMode,
     Credentials,
-    account_from_claims,
+    account_of_token,
     api_key_credentials,
+    expiry_of_token,
     fingerprint,
-    read_claims,
 )
 from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
 from codex_nb.http import request_json
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.settings import BearerCommand, Provider, Settings
-    from codex_nb.http import JsonResponse, httpx
+    from codex_nb.http import httpx
 
 
 Reason = Literal["start", "expiring", "unauthorized"]
@@ -99,22 +99,21 @@ class ExternalSource:
     async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
         """Ask the host program; of its errors only the type is reported."""
         request = TokenRequest(reason, previous.account.account_id if previous else None)
-        outcome = await self._ask(request)
-        if isinstance(outcome, str):
-            raise SignInRequired(
-                f"The host program provided no token ({outcome}).",
-                hint="Sign in where this notebook was started.",
-            )
-        return _external_credentials(outcome)
-
-    async def _ask(self, request: TokenRequest) -> ExternalTokens | str:
         try:
-            tokens = self._provider(request)
+            tokens: object = self._provider(request)
             if inspect.isawaitable(tokens):
                 tokens = await tokens
         except Exception as error:  # noqa: BLE001  (foreign code, whose message may hold the token)
-            return type(error).__name__
-        return tokens if isinstance(tokens, ExternalTokens) else "what it gave is not an ExternalTokens"
+            problem = type(error).__name__
+        else:
+            if isinstance(tokens, ExternalTokens):
+                return _external_credentials(tokens, "the host program")
+            problem = "what it gave is not an ExternalTokens"
+            del tokens
+        raise SignInRequired(
+            f"The host program provided no token ({problem}).",
+            hint="Sign in where this notebook was started.",
+        )
 
 
 HUB_URL_VARIABLE = "CODEX_NB_TOKEN_URL"
@@ -151,7 +150,7 @@ class HubSource:
         if reply.is_ok and isinstance(given.get("access_token"), str) and given["access_token"].strip():
             account_id, plan = (str(given[key]) if given.get(key) else None for key in ("account_id", "plan"))
             tokens = ExternalTokens(SecretStr(given["access_token"]), account_id, plan)
-            return replace(_external_credentials(tokens), source="your JupyterHub")
+            return _external_credentials(tokens, "your JupyterHub")
         if given.get("error") == HUB_SIGNED_OUT:
             raise SignInRequired(
                 "You are not signed in to Codex on your JupyterHub.", hint=f"Sign in at {self.page}"
@@ -159,18 +158,13 @@ class HubSource:
         expires_at = previous.expires_at if previous is not None else None
         if reason == "expiring" and expires_at is not None and expires_at > self._clock():
             return previous
-        raise self._failure(reply)
-
-    def _failure(self, reply: JsonResponse) -> RefreshFailed:
-        is_refused = reply.status in {401, 403}
-        said = reply.fields.get("message")
+        is_refused, said = reply.status in {401, 403}, given.get("message")
         why = reply.problem or (said if isinstance(said, str) else f"it answered with status {reply.status}")
-        return RefreshFailed(
+        raise RefreshFailed(
             f"Your JupyterHub gave no Codex token: {visible_line(why[:200]).rstrip('.')}.",
             hint="Restart your server from the hub's control panel."
             if is_refused
             else "Try again in a moment; if it persists, ask whoever runs the hub.",
-            permanent=False,
             reason="rejected" if is_refused else "unreachable",
         )
 
@@ -262,8 +256,15 @@ def find_source(
 
 def environment_login(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
     """Return the login of a variable; None when there is none, or none of the configured mode."""
-    found = _environment_credentials(settings, environ)
-    return next((each for each in found if _wanted(settings, each.mode)), None)
+    keys = ["CODEX_API_KEY", *(["OPENAI_API_KEY"] if settings.use_openai_api_key_env else [])]
+    makers = dict.fromkeys(keys, api_key_credentials)
+    makers |= dict.fromkeys(("CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY"), access_token_credentials)
+    for name, make in makers.items():
+        if value := environ.get(name, "").strip():
+            found = make(SecretStr(value), source=name)
+            if _wanted(settings, found.mode):
+                return found
+    return None
 
 
 def wanted_mode(settings: Settings) -> AuthMode | None:
@@ -292,17 +293,6 @@ def _wanted(settings: Settings, mode: AuthMode) -> bool:
     return wanted_mode(settings) in (None, mode)
 
 
-def _environment_credentials(settings: Settings, environ: Mapping[str, str]) -> list[Credentials]:
-    keys = ["CODEX_API_KEY", *(["OPENAI_API_KEY"] if settings.use_openai_api_key_env else [])]
-    makers = dict.fromkeys(keys, api_key_credentials)
-    makers |= dict.fromkeys(("CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY"), access_token_credentials)
-    return [
-        make(SecretStr(environ[name].strip()), source=name)
-        for name, make in makers.items()
-        if environ.get(name, "").strip()
-    ]
-
-
 def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Clock) -> CredentialSource | None:
     """A custom provider's own credential; None for OpenAI's service and providers that use its login.
 
@@ -322,15 +312,14 @@ def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Cloc
     return FixedSource(Credentials(mode=AuthMode.API_KEY, source=f"provider {provider.name}"))
 
 
-def _external_credentials(tokens: ExternalTokens) -> Credentials:
-    claims = read_claims(tokens.access_token)
-    account = account_from_claims(claims, tokens.account_id)
-    if tokens.plan:
-        account = replace(account, plan=tokens.plan)
+def _external_credentials(tokens: ExternalTokens, source: str) -> Credentials:
+    account = account_of_token(tokens.access_token)
     return Credentials(
         mode=AuthMode.EXTERNAL,
-        account=account,
+        account=replace(
+            account, account_id=tokens.account_id or account.account_id, plan=tokens.plan or account.plan
+        ),
         bearer=tokens.access_token,
-        expires_at=claims.expires_at,
-        source="the host program",
+        expires_at=expiry_of_token(tokens.access_token),
+        source=source,
     )

@@ -44,8 +44,8 @@ class CredentialStore(Protocol):
     def load(self) -> AuthFile | None:
         """Read the login; None when not found. Raises CredentialsUnreadable."""
 
-    def save(self, document: AuthFile) -> str:
-        """Write the login in one step and return its location, for messages. Raises CredentialsUnreadable."""
+    def save(self, document: AuthFile) -> None:
+        """Write the login in one step. Raises CredentialsUnreadable."""
 
     def delete(self) -> bool:
         """Remove the login; False when there was none."""
@@ -59,26 +59,23 @@ class MemoryStore:
 
     def __init__(self, document: AuthFile | None = None) -> None:
         self._document = document
-        self._version = 0
 
     def load(self) -> AuthFile | None:
         """Return the saved login."""
         return self._document
 
-    def save(self, document: AuthFile) -> str:
+    def save(self, document: AuthFile) -> None:
         """Keep ``document`` until the process ends."""
-        self._document, self._version = document, self._version + 1
-        return "memory"
+        self._document = document
 
     def delete(self) -> bool:
         """Forget the login."""
         had_one, self._document = self._document is not None, None
-        self._version += 1
         return had_one
 
     def stamp(self) -> object:
-        """Count the changes."""
-        return self._version
+        """Return the login itself."""
+        return self._document
 
     def __str__(self) -> str:
         return "memory"
@@ -100,12 +97,16 @@ class FileStore:
             self._sleep(pause)
             document = self._read()
         if isinstance(document, str):
-            raise self._unreadable(document)
+            raise CredentialsUnreadable(
+                f"The stored credentials {self.path} cannot be read: {document}. The file was not changed.",
+                hint="Fix or remove the file, or sign in again with %codex login.",
+                path=self.path,
+            )
         if document is None:
             ensure_plaintext(self.path.parent)
         return document
 
-    def save(self, document: AuthFile) -> str:
+    def save(self, document: AuthFile) -> None:
         """Replace the file in one step, flushed to disk; the caller's lock keeps other writers out."""
         target = self.path.resolve() if self.path.is_symlink() else self.path
         problem = None
@@ -120,7 +121,6 @@ class FileStore:
                 hint="Fix that, then sign in again with %codex login.",
                 path=self.path,
             )
-        return str(self.path)
 
     def delete(self) -> bool:
         """Remove the file (the link itself when it is one)."""
@@ -154,23 +154,14 @@ class FileStore:
             return (error.strerror or type(error).__name__).lower()
         return parse_auth_json(text)
 
-    def _unreadable(self, problem: str) -> CredentialsUnreadable:
-        return CredentialsUnreadable(
-            f"The stored credentials {self.path} cannot be read: {problem}. The file was not changed.",
-            hint="Fix or remove the file, or sign in again with %codex login.",
-            path=self.path,
-        )
-
 
 def ensure_plaintext(home: Path) -> None:
     """Raise CredentialsUnreadable when the only login is one that the CLI has encrypted."""
     path = home / ENCRYPTED_STORE
     if path.exists():
         raise CredentialsUnreadable(
-            (f"The Codex CLI keeps this login in its encrypted store {path}, which only it can open."),
-            hint=(
-                "Turn off the CLI feature secret_auth_storage and sign in again, or sign in with another profile."
-            ),
+            f"The Codex CLI keeps this login in its encrypted store {path}, which only it can open.",
+            hint="Turn off the CLI feature secret_auth_storage and sign in again, or sign in with another profile.",
             path=path,
         )
 
@@ -193,11 +184,6 @@ class Snapshot:
     document: AuthFile
     credentials: Credentials
     stamp: object
-
-    def is_newer_than(self, seen: Snapshot) -> bool:
-        """Whether the tokens have changed since ``seen``."""
-        mine, theirs = self.credentials, seen.credentials
-        return not mine.same_bearer(theirs) or mine.refresh_token != theirs.refresh_token
 
 
 def take_snapshot(store: CredentialStore) -> Snapshot | None:
@@ -233,17 +219,21 @@ def ensure_same_account(mine: Credentials, theirs: Credentials) -> None:
 
 @dataclass(frozen=True)
 class Refreshed:
-    """The refreshed login; when it could not be saved, only ``snapshot`` holds it."""
+    """A newer login; when it could not be saved, only ``snapshot`` holds it.
+
+    ``token_used`` says whether our own refresh token paid for it, not another program's.
+    """
 
     snapshot: Snapshot
     is_saved: bool = True
+    token_used: bool = True
 
 
 class TokenRefresher(Protocol):
     """Spends refresh tokens."""
 
-    async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
-        """Refresh the login in the store under ``lock``; a failure of the service is returned.
+    async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed:
+        """Refresh the login in the store under ``lock``. Raises RefreshFailed.
 
         Raises AccountChanged, SignInRequired or CredentialsUnreadable when the login is not to be overwritten.
         """
@@ -252,17 +242,7 @@ class TokenRefresher(Protocol):
 # How long to look for the tokens of another program that spent the refresh token before us: it may be waiting for our
 # lock to save them, or for the network.
 CONCURRENT_REFRESH_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
-
-
 RACE_REASONS = frozenset({"reused", "rejected"})
-
-
-@dataclass(frozen=True)
-class RefreshOutcome:
-    """The outcome of a refresh; ``token_used`` says whether our own refresh token paid for it."""
-
-    snapshot: Snapshot
-    token_used: bool
 
 
 @dataclass(frozen=True)
@@ -300,24 +280,27 @@ class StoredCredentials:
         self._unsaved = None
         return snapshot
 
-    async def refresh(self, seen: Snapshot, reason: str) -> RefreshOutcome:
+    async def refresh(self, seen: Snapshot, reason: str) -> Refreshed:
         """Return a newer login than ``seen``: another program's if there is one, else a refreshed one.
 
         Raises RefreshFailed, AccountChanged, SignInRequired or CredentialsUnreadable.
         """
         async with self.lock.held() as lock:
             present = same_login(seen, await self.read())
-            if present.is_newer_than(seen):
-                return RefreshOutcome(present, token_used=False)
-            outcome = await self._refresher.refresh(present, reason, lock)
-            if not isinstance(outcome, RefreshFailed):
-                if not outcome.is_saved:
-                    self._unsaved = _Unsaved(outcome.snapshot, present.credentials.refresh_token)
-                return RefreshOutcome(outcome.snapshot, token_used=True)
-        winner = await self._find_concurrent_refresh(seen, outcome)
+            if not present.credentials.same_tokens(seen.credentials):
+                return Refreshed(present, token_used=False)
+            try:
+                refreshed = await self._refresher.refresh(present, reason, lock)
+            except RefreshFailed as error:
+                failure = error
+            else:
+                if not refreshed.is_saved:
+                    self._unsaved = _Unsaved(refreshed.snapshot, present.credentials.refresh_token)
+                return refreshed
+        winner = await self._find_concurrent_refresh(seen, failure)
         if winner is None:
-            raise outcome
-        return RefreshOutcome(winner, token_used=False)
+            raise failure
+        return Refreshed(winner, token_used=False)
 
     async def replace(self, document: AuthFile) -> tuple[Snapshot, Credentials | None]:
         """Save a new login and return it with the old one, which is to be revoked."""
@@ -357,7 +340,7 @@ class StoredCredentials:
             if pause:
                 await self._sleep(pause)
             present = same_login(seen, await self.read())
-            if present.is_newer_than(seen):
+            if not present.credentials.same_tokens(seen.credentials):
                 return present
         return None
 
@@ -441,8 +424,9 @@ class KeyringStore:
 
     @property
     def account(self) -> str:
-        """The entry's account name."""
-        return account_name(self._home)
+        """The entry's account name: the CLI's for the login of one CODEX_HOME."""
+        canonical = str(self._home.resolve())
+        return f"cli|{sha256(canonical.encode()).hexdigest()[:16]}"
 
     @property
     def service(self) -> str:
@@ -453,9 +437,7 @@ class KeyringStore:
         """Read the entry; an ``auth.json`` beside it is ignored, as by the CLI."""
         keyring = self._keyring()
         self._last_read = "no answer"
-        text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
-        if problem is not None:
-            raise self._unusable("read", problem)
+        text = _ask_keyring("read", STORE_SETTING, lambda: keyring.get_password(self.service, self.account))
         self._last_read = "nothing" if text is None else "a login"
         if text is None:
             ensure_plaintext(self._home)
@@ -468,23 +450,18 @@ class KeyringStore:
             )
         return document
 
-    def save(self, document: AuthFile) -> str:
+    def save(self, document: AuthFile) -> None:
         """Write the entry, then remove ``auth.json``, so that there is only one login."""
-        keyring = self._keyring()
-        _, problem = _guarded(lambda: keyring.set_password(self.service, self.account, document.compact()))
-        if problem is not None:
-            raise self._unusable("written", problem)
+        keyring, entry = self._keyring(), (self.service, self.account)
+        _ask_keyring("written", STORE_SETTING, lambda: keyring.set_password(*entry, document.compact()))
         self.file.delete()
-        return str(self)
 
     def delete(self) -> bool:
         """Remove the entry and an ``auth.json`` left beside it."""
-        keyring = self._keyring()
-        text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
-        if problem is None and text is not None:
-            _, problem = _guarded(lambda: keyring.delete_password(self.service, self.account))
-        if problem is not None:
-            raise self._unusable("changed", problem)
+        keyring, entry = self._keyring(), (self.service, self.account)
+        text = _ask_keyring("changed", STORE_SETTING, lambda: keyring.get_password(*entry))
+        if text is not None:
+            _ask_keyring("changed", STORE_SETTING, lambda: keyring.delete_password(*entry))
         had_file = self.file.delete()
         return text is not None or had_file
 
@@ -502,8 +479,44 @@ class KeyringStore:
     def _keyring(self) -> Any:
         return self._backend if self._backend is not None else _open_keyring(STORE_SETTING)
 
-    def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
-        return _unusable_keyring(what, problem, STORE_SETTING)
+
+class AutoStore(KeyringStore):
+    """The keyring where it is available, else ``auth.json``."""
+
+    def load(self) -> AuthFile | None:
+        """Read the keyring, and the file when the keyring is missing, locked or empty.
+
+        Only when the library is missing and there is no file it is an error: the login may well be in the keyring.
+        """
+        try:
+            document = super().load()
+        except CredentialsUnreadable:
+            document = self.file.load()
+            if document is None and find_spec("keyring") is None:
+                raise
+            return document
+        return document or self.file.load()
+
+    def save(self, document: AuthFile) -> None:
+        """Write the keyring, or the file when the keyring refuses."""
+        try:
+            super().save(document)
+        except CredentialsUnreadable:
+            self.file.save(document)
+
+    def delete(self) -> bool:
+        """Remove the login from both places."""
+        try:
+            return super().delete()
+        except CredentialsUnreadable:
+            return self.file.delete()
+
+    def stamp(self) -> object:
+        """Identify the file's state; the keyring's has no cheap stamp."""
+        return self.file.stamp()
+
+    def __str__(self) -> str:
+        return f"keyring or {self.file}"
 
 
 def read_keyring(service: str, account: str, setting: str, *, backend: Any = None) -> SecretStr | None:
@@ -512,10 +525,8 @@ def read_keyring(service: str, account: str, setting: str, *, backend: Any = Non
     Raises CredentialsUnreadable, which names the setting of config.toml that chooses a file instead.
     """
     keyring = backend if backend is not None else _open_keyring(setting)
-    text, problem = _guarded(lambda: keyring.get_password(_target(service, account), account))
-    if problem not in {None, NO_KEYRING}:
-        raise _unusable_keyring("read", problem, setting)
-    return text
+    entry = (_target(service, account), account)
+    return _ask_keyring("read", setting, lambda: keyring.get_password(*entry), needs_keyring=False)
 
 
 def _open_keyring(setting: str) -> Any:
@@ -534,74 +545,25 @@ def _target(service: str, account: str) -> str:
     return f"{account}.{service}" if sys.platform == "win32" else service
 
 
-def _unusable_keyring(what: str, problem: str, setting: str) -> CredentialsUnreadable:
-    return CredentialsUnreadable(
-        f"The keyring could not be {what} ({problem}).",
-        hint=f'Unlock the keyring, or set {setting} = "file" in config.toml.',
-    )
+def _ask_keyring(
+    what: str, setting: str, call: Callable[[], str | None], *, needs_keyring: bool = True
+) -> SecretStr | None:
+    """Call the keyring. Raises CredentialsUnreadable with only the type of its exception, whose frames hold the secret.
 
-
-class AutoStore:
-    """The keyring where it is available, else ``auth.json``."""
-
-    def __init__(self, keyring: KeyringStore) -> None:
-        self._keyring = keyring
-        self._file = keyring.file
-        self.path = keyring.file.path
-
-    def load(self) -> AuthFile | None:
-        """Read the keyring, and the file when the keyring is missing, locked or empty.
-
-        Only when the library is missing and there is no file it is an error: the login may well be in the keyring.
-        """
-        try:
-            document = self._keyring.load()
-        except CredentialsUnreadable:
-            document = self._file.load()
-            if document is None and find_spec("keyring") is None:
-                raise
-            return document
-        return document or self._file.load()
-
-    def save(self, document: AuthFile) -> str:
-        """Write the keyring, or the file when the keyring refuses."""
-        try:
-            return self._keyring.save(document)
-        except CredentialsUnreadable:
-            return self._file.save(document)
-
-    def delete(self) -> bool:
-        """Remove the login from both places."""
-        try:
-            return self._keyring.delete()
-        except CredentialsUnreadable:
-            return self._file.delete()
-
-    def stamp(self) -> object:
-        """Identify the file's state; the keyring's has no cheap stamp."""
-        return self._file.stamp()
-
-    def may_look_again(self) -> bool:
-        """Whether another reading of the keyring asks the user nothing."""
-        return self._keyring.may_look_again()
-
-    def __str__(self) -> str:
-        return f"keyring or {self._file}"
-
-
-def account_name(home: Path) -> str:
-    """The CLI's name for the login of one CODEX_HOME."""
-    canonical = str(home.resolve())
-    return f"cli|{sha256(canonical.encode()).hexdigest()[:16]}"
-
-
-def _guarded(call: Any) -> tuple[SecretStr | None, str | None]:
-    """Call the keyring; only an exception's type is returned, because its frames hold the secret."""
+    Where none is needed, an entry of no keyring is None.
+    """
     try:
         value = call()
     except Exception as error:  # noqa: BLE001  (every backend has its own)
-        return None, type(error).__name__
-    return (SecretStr(value) if isinstance(value, str) else None), None
+        problem = type(error).__name__
+    else:
+        return SecretStr(value) if isinstance(value, str) else None
+    if problem == NO_KEYRING and not needs_keyring:
+        return None
+    raise CredentialsUnreadable(
+        f"The keyring could not be {what} ({problem}).",
+        hint=f'Unlock the keyring, or set {setting} = "file" in config.toml.',
+    )
 
 
 def open_store(settings: Settings) -> CredentialStore:
@@ -611,6 +573,7 @@ def open_store(settings: Settings) -> CredentialStore:
             return FileStore(settings.codex_home / "auth.json")
         case CredentialsStore.EPHEMERAL:
             return MemoryStore()
-        case CredentialsStore.KEYRING | CredentialsStore.AUTO:
-            keyring = KeyringStore(settings.codex_home)
-            return keyring if settings.credentials_store is CredentialsStore.KEYRING else AutoStore(keyring)
+        case CredentialsStore.KEYRING:
+            return KeyringStore(settings.codex_home)
+        case CredentialsStore.AUTO:
+            return AutoStore(settings.codex_home)

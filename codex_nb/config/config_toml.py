@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from hashlib import sha256
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from codex_nb.config.layers import read_bytes
 from codex_nb.errors import ConfigError, CredentialsUnreadable
+from codex_nb.parse import is_printable_ascii, loads
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-    from codex_nb.config.layers import Layer, MergedConfig
+    from codex_nb.config.layers import MergedConfig
+
+
+MOST_RETRIES = 100  # as many as the CLI makes
+Retries = Annotated[int, Field(ge=0), AfterValidator(lambda count: min(count, MOST_RETRIES))]
 
 
 class Table(BaseModel):
@@ -59,8 +63,8 @@ class ProviderTable(Table):
     query_params: dict[str, str] = {}
     http_headers: dict[str, str] = {}
     env_http_headers: dict[str, str] = {}
-    request_max_retries: int | None = Field(None, ge=0)
-    stream_max_retries: int | None = Field(None, ge=0)
+    request_max_retries: Retries | None = None
+    stream_max_retries: Retries | None = None
     stream_idle_timeout_ms: int | None = Field(None, ge=0)
     requires_openai_auth: bool = False
     supports_websockets: bool = False
@@ -104,6 +108,12 @@ class SkillsTable(Table):
 
     config: list[SkillTable] = []
     include_instructions: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_no_values(cls, value: Any) -> Any:
+        """Take an empty list for an empty table: the CLI reads a list as the values in their order."""
+        return {} if value in ([], [[]]) else value
 
 
 SearchMode = Literal["disabled", "cached", "indexed", "live"]
@@ -178,11 +188,6 @@ def ensure_one_profile(merged: MergedConfig, name: str) -> None:
         )
 
 
-def parse_requirements(merged: MergedConfig) -> RequirementsToml:
-    """Validate what is required. Raises ConfigError with the file of the wrong value."""
-    return validate(RequirementsToml, merged.tables, merged)
-
-
 # The providers that the CLI brings along, with what a table of config.toml may say of them; None: no table at all.
 _OF_A_CLOUD = frozenset({"base_url", "http_headers", "auth"})
 RESERVED_PROVIDERS: Mapping[str, frozenset[str] | None] = MappingProxyType(
@@ -239,19 +244,13 @@ def validate(shape: type[Shape], table: Any, merged: MergedConfig, place: tuple[
 
 
 def _config_error(problem: ErrorDetails, merged: MergedConfig, place: tuple[str, ...]) -> ConfigError:
-    parts = [*place, *(str(part) for part in problem["loc"] if str(part) not in _UNION_BRANCHES)]
-    key = ".".join(parts)
-    path = merged.source(*parts)
-    if key.endswith("wire_api"):
-        return ConfigError(
-            f'{path}: {key} must be "responses"; the chat API is not supported.',
-            path=path,
-            key=key,
-            hint="Use the provider's Responses API endpoint.",
-        )
+    key = (*place, *(str(part) for part in problem["loc"] if str(part) not in _UNION_BRANCHES))
+    if key[-1:] == ("wire_api",):
+        hint = "Use the provider's Responses API endpoint."
+        return refused(merged, key, 'it must be "responses"; the chat API is not supported.', hint)
     if problem["type"] == "missing":
-        return ConfigError(f"{path}: {key} is missing.", path=path, key=key, hint="Add it to the file.")
-    return ConfigError.invalid_value(path, key, _expectation(problem))
+        return refused(merged, key, "it is missing.", "Add it to the file.")
+    return ConfigError.invalid_value(merged.source(*key), ".".join(key), _expectation(problem))
 
 
 _UNION_BRANCHES = {"str", "list[str]", "bool", "SearchTable"}
@@ -280,23 +279,22 @@ def _expectation(problem: ErrorDetails) -> str:
             return _EXPECTATIONS.get(kind, problem["msg"])
 
 
-def misspelled_keys(tables: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each key that is spelled otherwise than one that is known, with the known one."""
-    yield from _misspelled(tables, ConfigToml, ())
-    providers = tables.get("model_providers")
-    for name, table in providers.items() if isinstance(providers, dict) else ():
-        if isinstance(table, dict):
-            yield from _misspelled(table, ProviderTable, ("model_providers", name))
+def misspellings(merged: MergedConfig) -> Iterator[str]:
+    """Warn of each key that is spelled otherwise than one that is known; the configuration is a valid one."""
+    yield from _misspelled(merged, merged.tables, ConfigToml, ())
+    for name, table in merged.tables.get("model_providers", {}).items():
+        yield from _misspelled(merged, table, ProviderTable, ("model_providers", name))
 
 
 def _misspelled(
-    table: Mapping[str, Any], shape: type[Table], prefix: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], str]]:
+    merged: MergedConfig, table: Mapping[str, Any], shape: type[Table], place: tuple[str, ...]
+) -> Iterator[str]:
     known = {_normalize_key(name): name for name in shape.model_fields}
     for key in table:
         meant = known.get(_normalize_key(key))
         if meant is not None and meant != key:
-            yield (*prefix, key), meant
+            written, expected = ".".join((*place, key)), ".".join((*place, meant))
+            yield f"{merged.source(*place, key)}: {written} is not used: the key is written {expected}."
 
 
 def _normalize_key(key: str) -> str:
@@ -360,9 +358,7 @@ _LOCAL_SERVERS = {
 
 # Who pays, where one API key belongs to several.
 _OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORGANIZATION", "OpenAI-Project": "OPENAI_PROJECT"}
-# As many attempts as the CLI makes at most; and a wait as long as no timeout: of a day.
-MOST_RETRIES = 100
-LONGEST_IDLE_MS = 86_400_000
+LONGEST_IDLE_MS = 86_400_000  # a day: as long as no timeout
 
 
 def provider_of(
@@ -405,15 +401,9 @@ def _custom_provider(
     provider_id: str, entry: ProviderTable, merged: MergedConfig, environ: Mapping[str, str]
 ) -> tuple[Provider, list[str]]:
     place = ("model_providers", provider_id)
-    key = ".".join((*place, "base_url"))
+    address = (*place, "base_url")
     if entry.base_url is None:
-        path = merged.source(*place)
-        raise ConfigError(
-            f"{path}: {key} is missing: expected the base URL of the API.",
-            path=path,
-            key=key,
-            hint="Add it to the file.",
-        )
+        raise refused(merged, address, "it is missing.", "Add the base URL of the API to the file.")
     headers, warnings = _headers(place, entry.http_headers, entry.env_http_headers, merged, environ)
     idle_ms = entry.stream_idle_timeout_ms
     bearer = entry.experimental_bearer_token
@@ -423,25 +413,21 @@ def _custom_provider(
     return Provider(
         id=provider_id,
         name=visible_line(entry.name or provider_id),
-        base_url=validate_url(entry.base_url, merged.source(*place, "base_url"), key),
+        base_url=validate_url(entry.base_url, merged.source(*address), ".".join(address)),
         env_key=entry.env_key,
         env_key_instructions=entry.env_key_instructions,
         http_headers=MappingProxyType(headers),
         query_params=MappingProxyType(dict(entry.query_params)),
         requires_openai_auth=entry.requires_openai_auth,
         supports_websockets=entry.supports_websockets,
-        request_max_retries=_at_most(entry.request_max_retries, MOST_RETRIES),
-        stream_max_retries=_at_most(entry.stream_max_retries, MOST_RETRIES),
+        request_max_retries=entry.request_max_retries,
+        stream_max_retries=entry.stream_max_retries,
         stream_idle_timeout_s=Provider.stream_idle_timeout_s
         if idle_ms is None
         else min(idle_ms or LONGEST_IDLE_MS, LONGEST_IDLE_MS) / 1000,
-        bearer_command=_bearer_command(entry, merged.origin(*place, "auth", "command")),
+        bearer_command=_bearer_command(entry.auth, merged, (*place, "auth", "cwd")),
         bearer=bearer,
     ), warnings
-
-
-def _at_most(value: int | None, most: int) -> int | None:
-    return None if value is None else min(value, most)
 
 
 def _headers(
@@ -462,7 +448,7 @@ def _headers(
     # Spaces around a value are no part of it (RFC 9110).
     headers, warnings = {name: value.strip(" \t") for name, value in both.items()}, list[str]()
     for name, value in list(headers.items()):
-        is_sendable = value.isascii() and value.replace("\t", " ").isprintable()
+        is_sendable = is_printable_ascii(value.replace("\t", " "))
         if not (_HEADER_NAME.fullmatch(name) and is_sendable):
             del headers[name]
             path, key = merged.source(*place, "http_headers", name), ".".join((*place, "http_headers", name))
@@ -473,16 +459,17 @@ def _headers(
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110
 
 
-def _bearer_command(entry: ProviderTable, origin: Layer | None) -> BearerCommand | None:
-    if entry.auth is None:
+def _bearer_command(
+    entry: BearerCommandTable | None, merged: MergedConfig, place: tuple[str, ...]
+) -> BearerCommand | None:
+    if entry is None:
         return None
-    folder = origin.folder if origin is not None else Path()
     return BearerCommand(
-        command=entry.auth.command,
-        args=tuple(entry.auth.args),
-        timeout_s=entry.auth.timeout_ms / 1000,
-        refresh_interval_s=entry.auth.refresh_interval_ms / 1000,
-        cwd=folder / entry.auth.cwd if entry.auth.cwd else None,
+        command=entry.command,
+        args=tuple(entry.args),
+        timeout_s=entry.timeout_ms / 1000,
+        refresh_interval_s=entry.refresh_interval_ms / 1000,
+        cwd=merged.path(entry.cwd, *place) if entry.cwd else None,
     )
 
 
@@ -501,7 +488,7 @@ def validate_url(value: str, path: str, key: str) -> str:
 
 def validate_header(value: str, path: str, key: str) -> str:
     """Return a value that a header can hold; ``path`` and ``key`` are what an error names, never the value."""
-    if not (value.isascii() and value.isprintable()):
+    if not is_printable_ascii(value):
         raise ConfigError.invalid_value(path, key, "printable ASCII characters")
     return value
 
@@ -580,7 +567,7 @@ class McpServer:
     """A server: a program that is started (``command``) or an address (``url``).
 
     Times are seconds. ``environ`` and ``headers`` may hold secrets. ``problem`` says why it is not used.
-    ``allowed_tools`` run without asking.
+    ``allowed`` says of a tool whether it runs without asking; ``allows_others`` of those that are not named.
     """
 
     name: str
@@ -595,9 +582,8 @@ class McpServer:
     call_s: float = CALL_S
     enabled_tools: frozenset[str] | None = None
     disabled_tools: frozenset[str] = frozenset()
-    allows_all: bool = False
-    asked_tools: frozenset[str] = frozenset()
-    allowed_tools: frozenset[str] = frozenset()
+    allowed: Mapping[str, bool] = field(default_factory=dict)
+    allows_others: bool = False
     problem: str = ""
 
     def offers(self, tool: str) -> bool:
@@ -606,7 +592,7 @@ class McpServer:
 
     def allows(self, tool: str) -> bool:
         """Whether the configuration lets a tool run without asking."""
-        return tool in self.allowed_tools or (self.allows_all and tool not in self.asked_tools)
+        return self.allowed.get(tool, self.allows_others)
 
 
 def mcp_servers_of(
@@ -643,7 +629,7 @@ def _server(
             kind = "a server with a command" if entry.command is not None else "a server with a url"
             more = " Name a variable in bearer_token_env_var." if key == "bearer_token" else ""
             raise refused(merged, (*place, key), f"{kind} cannot have it.", hint + more)
-    modes = {tool: each.approval_mode for tool, each in entry.tools.items() if each.approval_mode is not None}
+    modes = {tool: table.approval_mode for tool, table in entry.tools.items()}
     headers = dict(_server_headers(entry, environ))
     startup = entry.startup_timeout_sec
     if startup is None:
@@ -653,7 +639,7 @@ def _server(
         command=entry.command,
         args=tuple(entry.args),
         environ=dict(_variables(entry, environ)),
-        cwd=_folder(entry.cwd, merged, place),
+        cwd=None if entry.cwd is None else merged.path(entry.cwd, *place, "cwd"),
         url=entry.url or "",
         headers=headers,
         required=entry.required,
@@ -661,17 +647,10 @@ def _server(
         call_s=CALL_S if entry.tool_timeout_sec is None else entry.tool_timeout_sec,
         enabled_tools=None if entry.enabled_tools is None else frozenset(entry.enabled_tools),
         disabled_tools=frozenset(entry.disabled_tools),
-        allows_all=entry.default_tools_approval_mode == "approve",
-        asked_tools=frozenset(tool for tool, mode in modes.items() if mode != "approve"),
-        allowed_tools=frozenset(tool for tool, mode in modes.items() if mode == "approve"),
+        allowed={tool: mode == "approve" for tool, mode in modes.items() if mode is not None},
+        allows_others=entry.default_tools_approval_mode == "approve",
         problem=_problem(entry, headers, environ),
     )
-
-
-def _folder(written: str | None, merged: MergedConfig, place: tuple[str, ...]) -> Path | None:
-    if written is None:
-        return None
-    return Path(merged.source(*place, "cwd")).parent / os.path.expanduser(written)  # noqa: PTH111  Path.expanduser() raises for an unknown user
 
 
 def _variables(entry: McpServerTable, environ: Mapping[str, str]) -> Iterator[tuple[str, SecretStr]]:
@@ -703,8 +682,7 @@ def _problem(entry: McpServerTable, headers: Mapping[str, SecretStr], environ: M
     if (variable := entry.bearer_token_env_var) and not environ.get(variable, "").strip():
         return f"the variable {visible_line(variable)} (bearer_token_env_var) is not set"
     for name, value in headers.items():
-        secret = value.get_secret_value()
-        if not (name.isascii() and name.isprintable() and secret.isascii() and secret.isprintable()):
+        if not (is_printable_ascii(name) and is_printable_ascii(value.get_secret_value())):
             return f"the header {visible_line(name)} is not printable ASCII"
     return ""
 
@@ -780,13 +758,13 @@ def _in_file(path: Path, server: McpServer) -> Iterator[str]:
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = loads(text)
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _usable(token: object, expires_ms: object) -> Iterator[str]:
     is_over = isinstance(expires_ms, int | float) and expires_ms / 1000 < time.time() + _LEAST_LEFT_S
-    if isinstance(token, str) and token.isascii() and token.isprintable() and token and not is_over:
+    if isinstance(token, str) and token and is_printable_ascii(token) and not is_over:
         yield token

@@ -75,23 +75,21 @@ class Machine:
 
 @dataclass(frozen=True)
 class Layer:
-    """One file's tables; ``source`` is how it is named to the user, ``folder`` what its relative paths start from."""
+    """One file's tables; ``source`` is how it is named to the user."""
 
     source: str
-    folder: Path
     tables: Mapping[str, Any]
 
 
 @dataclass
 class MergedConfig:
-    """What the layers add up to, with the layer that each value comes from.
+    """What the layers add up to, with the layer that each value and each table comes from: the strongest one.
 
-    ``required`` are the tables of ``requirements.toml``; ``warnings`` say what of a file is not used.
+    ``fixed`` are the keys that an administrator has set; ``warnings`` say what of a file is not used.
     """
 
     tables: dict[str, Any] = field(default_factory=dict)
     origins: dict[tuple[str, ...], Layer] = field(default_factory=dict)
-    requirements: MergedConfig | None = None
     fixed: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
@@ -107,22 +105,22 @@ class MergedConfig:
             inner = table.get(parent)
             table[parent] = table = inner if isinstance(inner, dict) else {}
         table.pop(last, None)
-        for known in [known for known in self.origins if known[: len(key)] == key]:
-            del self.origins[known]
+        self.origins = {known: origin for known, origin in self.origins.items() if known[: len(key)] != key}
         self._merge(table, {last: value}, tuple(parents), layer)
 
     def origin(self, *key: str) -> Layer | None:
-        """Return the layer that a value comes from; for a table, the strongest one that says something of it."""
-        for length in range(len(key), 0, -1):
-            if key[:length] in self.origins:
-                return self.origins[key[:length]]
-        inside = [layer for known, layer in self.origins.items() if known[: len(key)] == key]
-        return inside[-1] if inside else None
+        """Return the layer that a value comes from, or that of the nearest table around it."""
+        around = (key[:length] for length in range(len(key), 0, -1))
+        return next((self.origins[each] for each in around if each in self.origins), None)
 
     def source(self, *key: str) -> str:
-        """Return the name of the file that a value comes from, or one that says something of its table."""
-        found = next((layer for end in range(len(key), 0, -1) if (layer := self.origin(*key[:end]))), None)
+        """Return the name of the file that a value comes from."""
+        found = self.origin(*key)
         return found.source if found is not None else CONFIG_FILE
+
+    def path(self, written: str, *key: str) -> Path:
+        """Return the path that a value is; a relative one begins in the folder of the file that has it."""
+        return Path(self.source(*key)).parent / os.path.expanduser(written)  # noqa: PTH111  Path.expanduser() raises for an unknown user
 
     def _merge(
         self, table: dict[str, Any], more: Mapping[str, Any], path: tuple[str, ...], layer: Layer
@@ -135,7 +133,6 @@ class MergedConfig:
                 self._merge(table[key], value, place, layer)
             else:
                 table[key] = value
-            self.origins.pop(place, None)  # the newest stands last
             self.origins[place] = layer
 
 
@@ -146,8 +143,8 @@ def read_layers(
     profile: str | None = None,
     folder: Path | None = None,
     machine: Machine | None = None,
-) -> MergedConfig:
-    """Read and merge every layer. ``profile`` names a file ``CODEX_HOME/NAME.config.toml``.
+) -> tuple[MergedConfig, MergedConfig]:
+    """Read and merge every layer, and ``requirements.toml``. ``profile`` names a file ``CODEX_HOME/NAME.config.toml``.
 
     ``folder`` is where the project's files are looked for. Raises ConfigError for a file that the CLI refuses, too.
     """
@@ -163,10 +160,11 @@ def read_layers(
     managed = [_layer(machine.managed_file(codex_home, environ)), *_preferences(machine, environ, "config")]
     for layer in managed:
         merged.add(layer)
-    merged.warnings = tuple(warnings)
-    _require(merged, _requirements(machine, environ, managed))
-    merged.fixed |= {key for layer in managed for key in layer.tables}
-    return merged
+    requirements = _requirements(machine, environ, managed)
+    fixed, unused = _require(merged, requirements)
+    merged.fixed = frozenset(fixed.union(*(layer.tables for layer in managed)))
+    merged.warnings = (*warnings, *unused)
+    return merged, requirements
 
 
 def profile_file(codex_home: Path, name: str) -> Path:
@@ -175,7 +173,7 @@ def profile_file(codex_home: Path, name: str) -> Path:
 
 
 def _layer(path: Path) -> Layer:
-    return Layer(str(path), path.parent, read_toml(path))
+    return Layer(str(path), read_toml(path))
 
 
 def _preferences(machine: Machine, environ: Mapping[str, str], kind: str) -> list[Layer]:
@@ -197,7 +195,7 @@ def _preferences(machine: Machine, environ: Mapping[str, str], kind: str) -> lis
                 hint="Ask the administrator of this computer.",
             ) from error
         if tables is not None:
-            return [Layer(source, path.parent, tables)]
+            return [Layer(source, tables)]
     return []
 
 
@@ -206,30 +204,29 @@ def _requirements(machine: Machine, environ: Mapping[str, str], managed: Iterabl
     requirements.add(_layer(machine.system_file(REQUIREMENTS_FILE, environ)))
     for layer in managed:  # before there was requirements.toml, this was how a policy was required
         if policy := layer.tables.get("approval_policy"):
-            requirements.add(Layer(layer.source, layer.folder, {"allowed_approval_policies": [policy]}))
+            requirements.add(Layer(layer.source, {"allowed_approval_policies": [policy]}))
     for layer in _preferences(machine, environ, "requirements"):
         requirements.add(layer)
     return requirements
 
 
-def _require(merged: MergedConfig, requirements: MergedConfig) -> None:
-    """Put what is required in place of what is configured; a required provider has nothing of the user's table."""
-    merged.requirements = requirements
-    warnings, fixed = list(merged.warnings), set[str]()
+def _require(merged: MergedConfig, requirements: MergedConfig) -> tuple[set[str], list[str]]:
+    """Put what is required in place of what is configured; return the keys, and what of a file is not used then.
+
+    A required provider has nothing of the user's table.
+    """
     providers = requirements.tables.get("model_providers")
     for name, table in providers.items() if isinstance(providers, dict) else ():
-        if (layer := requirements.origin("model_providers", name)) is not None:
-            merged.replace(("model_providers", name), table, layer)
-    for key in sorted(REQUIRED_VALUES & requirements.tables.keys()):
-        layer, value = requirements.origin(key), requirements.tables[key]
-        before = merged.tables.get(key)
-        if layer is None:
-            continue
-        if before is not None and before != value and (origin := merged.origin(key)) is not None:
-            warnings.append(f"{key} of {origin.source} is not used: {layer.source} requires {value!r}.")
-        merged.replace((key,), value, layer)
-        fixed.add(key)
-    merged.warnings, merged.fixed = tuple(warnings), frozenset(fixed)
+        place = ("model_providers", name)
+        merged.replace(place, table, requirements.origins[place])
+    required, unused = REQUIRED_VALUES & requirements.tables.keys(), list[str]()
+    for key in sorted(required):
+        value, before = requirements.tables[key], merged.tables.get(key)
+        if before is not None and before != value:
+            source = requirements.source(key)
+            unused.append(f"{key} of {merged.source(key)} is not used: {source} requires {value!r}.")
+        merged.replace((key,), value, requirements.origins[key,])
+    return set(required), unused
 
 
 def _project_layers(
@@ -237,19 +234,23 @@ def _project_layers(
 ) -> Iterator[tuple[Layer, list[str]]]:
     """Yield the project's files from its root down to ``folder``, each with what of it is not used."""
     folder = Path(os.path.abspath(folder))  # noqa: PTH100  resolve() would leave the links by which it was named
-    root = _project_root(folder, tables)
-    trusted = _Trust(tables, root)
+    root, projects = _project_root(folder, tables), tables.get("projects")
+    trust_levels = {  # as they are before a project's file is among the tables
+        path: entry.get("trust_level")
+        for path, entry in (projects if isinstance(projects, dict) else {}).items()
+        if isinstance(entry, dict)
+    }
     lineage = [folder, *folder.parents]
     for each in reversed(lineage[: lineage.index(root) + 1]):
         path = each / ".codex" / CONFIG_FILE
         is_home = os.path.realpath(path.parent) == os.path.realpath(codex_home)
-        if is_home or not trusted.covers(each):
+        if is_home or not _is_trusted(each, root, trust_levels):
             continue
         found = read_toml(path)
         refused = sorted(NOT_FOR_PROJECTS & found.keys())
         ignored = [f"{path}: a project may not set {key}; it is not used." for key in refused]
         used = {key: value for key, value in found.items() if key not in NOT_FOR_PROJECTS}
-        yield Layer(str(path), path.parent, used), ignored
+        yield Layer(str(path), used), ignored
 
 
 def _project_root(folder: Path, tables: Mapping[str, Any]) -> Path:
@@ -270,24 +271,13 @@ def _has_marker(folder: Path, name: str = ".git") -> bool:
     return os.path.lexists(path)
 
 
-class _Trust:
-    """The folders that the user's own files call trusted: a folder's own entry, its project's, its repository's."""
-
-    def __init__(self, tables: Mapping[str, Any], root: Path) -> None:
-        projects = tables.get("projects")
-        self._levels = {
-            path: entry.get("trust_level")
-            for path, entry in (projects if isinstance(projects, dict) else {}).items()
-            if isinstance(entry, dict)
-        }
-        self._root = root
-
-    def covers(self, folder: Path) -> bool:
-        for each in (folder, self._root, _repository(folder)):
-            for name in dict.fromkeys((os.path.realpath(each), str(each))) if each is not None else ():
-                if level := self._levels.get(name):
-                    return bool(level == "trusted")
-        return False
+def _is_trusted(folder: Path, root: Path, trust_levels: Mapping[str, Any]) -> bool:
+    """Whether the user's own files call a folder trusted: by its own entry, its project's or its repository's."""
+    for each in (folder, root, _repository(folder)):
+        for name in (os.path.realpath(each), str(each)) if each is not None else ():
+            if level := trust_levels.get(name):
+                return bool(level == "trusted")
+    return False
 
 
 def _repository(folder: Path) -> Path | None:

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 from collections.abc import ItemsView, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -18,13 +18,14 @@ from codex_nb.config import __version__
 from codex_nb.config.config_toml import (
     BearerCommand,
     Provider,
+    RequirementsToml,
     closest_names,
     ensure_one_profile,
     mcp_servers_of,
-    misspelled_keys,
+    misspellings,
     parse_config,
-    parse_requirements,
     provider_of,
+    validate,
     validate_header,
     validate_url,
 )
@@ -32,13 +33,7 @@ from codex_nb.errors import ConfigError
 from codex_nb.labels import AGENT_CONFIGS, TRANSPORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
-    from codex_nb.config.config_toml import (
-        ConfigToml,
-        McpCredentialsStore,
-        McpServer,
-        RequirementsToml,
-        SearchMode,
-    )
+    from codex_nb.config.config_toml import ConfigToml, McpCredentialsStore, McpServer, SearchMode
     from codex_nb.config.layers import Machine, MergedConfig
 
 
@@ -219,7 +214,6 @@ def _operating_system() -> str:
 def load_settings(
     environ: Mapping[str, str],
     *,
-    codex_home: Path | None = None,
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     folder: Path | None = None,
@@ -232,47 +226,51 @@ def load_settings(
     :class:`Settings` by name (``provider`` by its id); None leaves the setting alone. Raises ConfigError with the file
     (or "environment", "options"), the key and what was expected, also for an option that an administrator has fixed.
     """
-    from codex_nb.config.layers import Machine, MergedConfig, read_layers
+    from codex_nb.config.layers import Machine, read_layers
 
-    main_home = find_codex_home(environ, codex_home)
+    main_home = find_codex_home(environ)
     home = _profile_home(main_home, profile)
     environ = _with_dotenv(environ, home)
-    merged = read_layers(
-        environ, home, profile=profile if home == main_home else None, folder=folder, machine=machine
-    )
-    if profile is not None and home == main_home:
-        ensure_one_profile(merged, profile)
+    file_of_profile = profile if home == main_home else None
+    merged, requirements = read_layers(environ, home, profile=file_of_profile, folder=folder, machine=machine)
+    if file_of_profile is not None:
+        ensure_one_profile(merged, file_of_profile)
     config = parse_config(merged)
-    requirements = merged.requirements or MergedConfig()
-    from_environment = _from_environment(environ)
+    required = validate(RequirementsToml, requirements.tables, requirements)
     options = {key: value for key, value in (overrides or {}).items() if value is not None}
-    provider_id = options.pop("provider", None)
-    _ensure_not_fixed(merged, {**options, **({"provider": provider_id} if provider_id else {})})
-    named = config.model_provider if provider_id is None else provider_id
-    provider, warnings = provider_of("openai" if named is None else named, config, merged, environ)
-    settings = replace(
-        _from_files(home, config, merged, provider),
+    _ensure_not_fixed(merged, options)
+    provider_id = options.get("provider", config.model_provider)
+    provider, warnings = provider_of(
+        "openai" if provider_id is None else provider_id, config, merged, environ
+    )
+    variables = {setting: variable for variable, setting in _VARIABLES.items() if environ.get(variable)}
+    values = {
+        **_from_files(config, merged, provider),
+        **_required(required, requirements),
+        **{
+            setting: _read_variable(setting, environ[variable], variable)
+            for setting, variable in variables.items()
+        },
+        **_validate_options(options),
+        "provider": provider,
+    }
+    origins = {
+        **_origins(merged, requirements, provider, environ),
+        **{setting: f"variable {variable}" for setting, variable in variables.items()},
+        **dict.fromkeys(options, OPTIONS),
+    }
+    if "web_search" in merged.fixed and "allowed_searches" not in values:  # by managed_config.toml
+        values["allowed_searches"] = (config.web_search or "disabled",)
+        origins["allowed_searches"] = merged.source("web_search")
+    settings = Settings(
+        codex_home=home,
         profile=profile,
         system_skills=(machine or Machine()).system_file("skills", environ),
-        **_required(required := parse_requirements(requirements), requirements),
-        **from_environment,
+        mcp_servers=mcp_servers_of(config.mcp_servers, merged, required.mcp_servers, environ),
+        origins=origins,
+        warnings=(*merged.warnings, *misspellings(merged), *_unused_window(config, merged), *warnings),
+        **values,
     )
-    if config.mcp_servers:
-        servers = mcp_servers_of(config.mcp_servers, merged, required.mcp_servers, environ)
-        settings = replace(settings, mcp_servers=servers)
-    chosen = {**_validate_options(options), **({"provider": provider} if provider_id else {})}
-    settings = replace(
-        settings,
-        **chosen,
-        origins=_origins(merged, requirements, from_environment, chosen, environ),
-        warnings=(*merged.warnings, *_misspellings(merged), *_unused_window(config, merged), *warnings),
-    )
-    if "web_search" in merged.fixed and settings.allowed_searches is None:  # by managed_config.toml
-        settings = replace(
-            settings,
-            allowed_searches=(config.web_search or "disabled",),
-            origins={**settings.origins, "allowed_searches": merged.source("web_search")},
-        )
     settings.ensure_allowed(settings.approval)
     return settings
 
@@ -312,10 +310,8 @@ _REQUIREMENT_KEYS = {
 _CHOSEN_PER_TURN = frozenset({"model", "effort"})
 
 
-def find_codex_home(environ: Mapping[str, str], chosen: Path | None = None) -> Path:
+def find_codex_home(environ: Mapping[str, str]) -> Path:
     """Return CODEX_HOME. Raises ConfigError when it is not a directory."""
-    if chosen is not None:
-        return chosen
     named = environ.get("CODEX_HOME")
     if not named:
         own_home = environ.get("HOME") or environ.get("USERPROFILE")
@@ -371,35 +367,28 @@ def _profile_home(home: Path, name: str | None) -> Path:
     )
 
 
-def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: Provider) -> Settings:
+def _from_files(config: ConfigToml, merged: MergedConfig, provider: Provider) -> dict[str, Any]:
+    """Return the settings of the files: by FILE_KEYS, and those whose form is another one."""
     chatgpt = config.chatgpt_base_url if provider.requires_openai_auth else None
-    workspaces = config.forced_chatgpt_workspace_id or ()
+    workspaces, window = config.forced_chatgpt_workspace_id or (), config.model_context_window
     tier, grace = config.service_tier, config.mcp_optional_startup_grace_ms
-    return Settings(
-        codex_home=home,
-        model=config.model,
-        effort=config.model_reasoning_effort,
-        summary=config.model_reasoning_summary,
-        verbosity=config.model_verbosity,
-        service_tier=None if tier in {"", "default"} else tier,
-        provider=provider,
-        chatgpt_base_url=_chatgpt_base_url(chatgpt, merged) if chatgpt else CHATGPT_BASE_URL,
-        credentials_store=CredentialsStore(config.cli_auth_credentials_store),
-        forced_login_method=config.forced_login_method,
-        forced_workspaces=(workspaces,) if isinstance(workspaces, str) else tuple(workspaces),
-        restricts_every_login=bool(config.forced_login_method or workspaces),
-        project_doc_max_bytes=config.project_doc_max_bytes,
-        project_doc_fallback_filenames=tuple(config.project_doc_fallback_filenames),
-        developer_instructions=config.developer_instructions,
-        model_context_window=config.model_context_window if _has_window(config) else None,
-        model_catalog_json=_catalog_file(config.model_catalog_json, merged),
-        mcp_credentials_store=config.mcp_oauth_credentials_store,
-        mcp_grace_s=Settings.mcp_grace_s if grace is None else grace / 1000,
-        lists_skills=config.skills.include_instructions,
-        disabled_skills=_disabled_skills(config, merged),
-        web_search=config.web_search,
-        search_options=MappingProxyType(_search_options(config)),
-    )
+    catalog = config.model_catalog_json
+    return {
+        **{setting: getattr(config, key) for setting, key in FILE_KEYS.items()},
+        "chatgpt_base_url": _chatgpt_base_url(chatgpt, merged) if chatgpt else CHATGPT_BASE_URL,
+        "service_tier": None if tier in {"", "default"} else tier,
+        "credentials_store": CredentialsStore(config.cli_auth_credentials_store),
+        "forced_workspaces": (workspaces,) if isinstance(workspaces, str) else tuple(workspaces),
+        "restricts_every_login": bool(config.forced_login_method or workspaces),
+        "project_doc_fallback_filenames": tuple(config.project_doc_fallback_filenames),
+        "model_context_window": window if window is not None and window > 0 else None,
+        "model_catalog_json": None if catalog is None else merged.path(catalog, "model_catalog_json"),
+        "mcp_credentials_store": config.mcp_oauth_credentials_store,
+        "mcp_grace_s": Settings.mcp_grace_s if grace is None else grace / 1000,
+        "lists_skills": config.skills.include_instructions,
+        "disabled_skills": _disabled_skills(config, merged),
+        "search_options": MappingProxyType(_search_options(config)),
+    }
 
 
 def _disabled_skills(config: ConfigToml, merged: MergedConfig) -> tuple[str, ...]:
@@ -407,8 +396,8 @@ def _disabled_skills(config: ConfigToml, merged: MergedConfig) -> tuple[str, ...
     is_enabled: dict[str, bool] = {}
     for entry in config.skills.config:
         if (entry.path is None) != (entry.name is None):  # the CLI passes over an entry with both
-            folder = Path(merged.source("skills", "config")).parent
-            is_enabled[entry.name or os.path.realpath(folder / (entry.path or ""))] = entry.enabled
+            path = merged.path(entry.path or "", "skills", "config")
+            is_enabled[entry.name or os.path.realpath(path)] = entry.enabled
     return tuple(name for name, enabled in is_enabled.items() if not enabled)
 
 
@@ -424,14 +413,6 @@ def _search_options(config: ConfigToml) -> dict[str, Any]:
         "search_context_size": table.context_size,
     }
     return {key: value for key, value in options.items() if value is not None}
-
-
-def _catalog_file(written: str | None, merged: MergedConfig) -> Path | None:
-    """Return the path; a relative one begins in the folder of the file that has it."""
-    if written is None:
-        return None
-    file = Path(os.path.expanduser(written))  # noqa: PTH111  Path.expanduser() raises for an unknown user
-    return Path(merged.source("model_catalog_json")).parent / file
 
 
 def _required(requirements: RequirementsToml, merged: MergedConfig) -> dict[str, Any]:
@@ -475,17 +456,12 @@ def _ensure_not_fixed(merged: MergedConfig, options: Mapping[str, Any]) -> None:
 
 
 def _origins(
-    merged: MergedConfig,
-    requirements: MergedConfig,
-    from_environment: Mapping[str, Any],
-    options: Mapping[str, Any],
-    environ: Mapping[str, str],
+    merged: MergedConfig, requirements: MergedConfig, provider: Provider, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Say where each setting comes from; later sources win."""
+    """Say where each setting of the files comes from; what is required wins."""
     origins = {name: merged.source(key) for name, key in FILE_KEYS.items() if key in merged.tables}
-    provider = merged.tables.get("model_provider", "openai")
-    address = ("openai_base_url",) if provider == "openai" else ("model_providers", provider, "base_url")
-    if merged.origin(*address) is not None:
+    address = ("openai_base_url",) if provider.is_built_in else ("model_providers", provider.id, "base_url")
+    if address in merged.origins:
         origins["base_url"] = merged.source(*address)
     origins |= {
         name: requirements.source(key)
@@ -494,75 +470,49 @@ def _origins(
     }
     if environ.get("CODEX_HOME"):
         origins["codex_home"] = "variable CODEX_HOME"
-    return {
-        **origins,
-        **{name: f"variable {_variable(name, environ)}" for name in from_environment},
-        **dict.fromkeys(options, OPTIONS),
-    }
-
-
-def _has_window(config: ConfigToml) -> bool:
-    return (config.model_context_window or 0) > 0
+    return origins
 
 
 def _unused_window(config: ConfigToml, merged: MergedConfig) -> Iterator[str]:
-    if config.model_context_window is not None and not _has_window(config):
+    if config.model_context_window is not None and config.model_context_window <= 0:
         source = merged.source("model_context_window")
         yield f"{source}: model_context_window is not used: it is not above 0."
 
 
-def _misspellings(merged: MergedConfig) -> Iterator[str]:
-    for key, meant in misspelled_keys(merged.tables):
-        written, expected = ".".join(key), ".".join((*key[:-1], meant))
-        yield f"{merged.source(*key)}: {written} is not used: the key is written {expected}."
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read the variables that the Codex CLI reads; the two certificate variables in its order."""
-    named: dict[str, Any] = {
-        setting: environ[variable] for setting, variable in _VARIABLES.items() if environ.get(variable)
-    }
-    for setting in ("issuer", "authapi_base_url", "agent_authapi_base_url", "agent_jwks_base_url"):
-        if setting in named:
-            named[setting] = validate_url(named[setting], ENVIRONMENT, _VARIABLES[setting])
-    if "originator" in named:
-        validate_header(named["originator"], ENVIRONMENT, _VARIABLES["originator"])
-    certificate = environ.get("CODEX_CA_CERTIFICATE") or environ.get("SSL_CERT_FILE")
-    if certificate:
-        named["ca_certificate"] = Path(os.path.expanduser(certificate))  # noqa: PTH111  as above
-    if policy := environ.get(APPROVAL_VARIABLE):
-        named["approval"] = approval_policy(policy, path=ENVIRONMENT, key=APPROVAL_VARIABLE)
-    if listed := environ.get(INSECURE_PROVIDERS_VARIABLE):
-        named["insecure_providers"] = tuple(listed.replace(",", " ").split())
-    if transport := environ.get(TRANSPORT_VARIABLE):
-        named["transport"] = _choice("transport", transport, path=ENVIRONMENT, key=TRANSPORT_VARIABLE)
-    return named
-
-
-# codex_nb's own variables, for runs that no user watches and for programs.
-APPROVAL_VARIABLE = "CODEX_NB_APPROVAL"
-INSECURE_PROVIDERS_VARIABLE = "CODEX_NB_INSECURE_PROVIDERS"
-TRANSPORT_VARIABLE = "CODEX_NB_TRANSPORT"
+# The Codex CLI's variables and our own, for runs that no user watches; of two for one setting the later wins.
+ADDRESS_VARIABLES = {
+    "CODEX_REFRESH_TOKEN_URL_OVERRIDE": "refresh_url_override",
+    "CODEX_REVOKE_TOKEN_URL_OVERRIDE": "revoke_url_override",
+    "CODEX_APP_SERVER_LOGIN_ISSUER": "issuer",
+    "CODEX_AUTHAPI_BASE_URL": "authapi_base_url",
+    "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": "agent_authapi_base_url",
+    "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": "agent_jwks_base_url",
+}
 _VARIABLES = {
-    "originator": "CODEX_INTERNAL_ORIGINATOR_OVERRIDE",
-    "refresh_url_override": "CODEX_REFRESH_TOKEN_URL_OVERRIDE",
-    "revoke_url_override": "CODEX_REVOKE_TOKEN_URL_OVERRIDE",
-    "issuer": "CODEX_APP_SERVER_LOGIN_ISSUER",
-    "client_id": "CODEX_APP_SERVER_LOGIN_CLIENT_ID",
-    "authapi_base_url": "CODEX_AUTHAPI_BASE_URL",
-    "agent_authapi_base_url": "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL",
-    "agent_jwks_base_url": "CODEX_AGENT_IDENTITY_JWKS_BASE_URL",
+    **ADDRESS_VARIABLES,
+    "CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "originator",
+    "CODEX_APP_SERVER_LOGIN_CLIENT_ID": "client_id",
+    "SSL_CERT_FILE": "ca_certificate",
+    "CODEX_CA_CERTIFICATE": "ca_certificate",
+    "CODEX_NB_APPROVAL": "approval",
+    "CODEX_NB_INSECURE_PROVIDERS": "insecure_providers",
+    "CODEX_NB_TRANSPORT": "transport",
 }
 
 
-def _variable(setting: str, environ: Mapping[str, str]) -> str:
-    certificate = "CODEX_CA_CERTIFICATE" if environ.get("CODEX_CA_CERTIFICATE") else "SSL_CERT_FILE"
-    own = {
-        "approval": APPROVAL_VARIABLE,
-        "insecure_providers": INSECURE_PROVIDERS_VARIABLE,
-        "transport": TRANSPORT_VARIABLE,
-    }
-    return {**_VARIABLES, **own, "ca_certificate": certificate}[setting]
+def _read_variable(setting: str, value: str, variable: str) -> Any:
+    """Return the setting that a variable has. Raises ConfigError."""
+    match setting:
+        case "issuer" | "authapi_base_url" | "agent_authapi_base_url" | "agent_jwks_base_url":
+            return validate_url(value, ENVIRONMENT, variable)
+        case "originator":
+            return validate_header(value, ENVIRONMENT, variable)
+        case "ca_certificate":
+            return Path(os.path.expanduser(value))  # noqa: PTH111  as above
+        case "insecure_providers":
+            return tuple(value.replace(",", " ").split())
+        case _:
+            return _choice(setting, value, path=ENVIRONMENT, key=variable)
 
 
 def _chatgpt_base_url(value: str, merged: MergedConfig) -> str:
@@ -574,30 +524,24 @@ def _chatgpt_base_url(value: str, merged: MergedConfig) -> str:
     return f"{base_url}/backend-api" if is_bare else base_url
 
 
-def _validate_options(options: dict[str, Any]) -> dict[str, Any]:
-    known = {item.name for item in fields(Settings) if item.compare} - {"codex_home", "provider", "profile"}
-    for key, value in options.items():
+def _validate_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    known = {item.name for item in fields(Settings) if item.compare} - {"codex_home", "profile"}
+    for key in options:
         if key not in known:
             hint = f"Did you mean one of these: {closest_names(key, known)}?"
             raise ConfigError(f"Unknown option {key!r}.", path=OPTIONS, key=key, hint=hint)
-        options[key] = _validate_option(key, value)
-    return options
-
-
-def _validate_option(key: str, value: Any) -> Any:
-    if key == "approval":
-        return approval_policy(value, path=OPTIONS, key=key)
-    value = _choice(key, value, path=OPTIONS, key=key)
-    return CredentialsStore(value) if key == "credentials_store" else value
+    return {key: _choice(key, value, path=OPTIONS, key=key) for key, value in options.items()}
 
 
 def _choice(setting: str, value: Any, *, path: str, key: str) -> Any:
     """Return the value of a setting if it is one of those that there are. Raises ConfigError."""
+    if setting == "approval":
+        return approval_policy(value, path=path, key=key)
     choices = _CHOICES.get(setting)
     if choices is not None and value not in choices:
         hint = f"Use one of: {', '.join(choices)}."
         raise ConfigError(f"Invalid {key} {value!r}.", path=path, key=key, hint=hint)
-    return value
+    return CredentialsStore(value) if setting == "credentials_store" else value
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -491,7 +491,9 @@ def show_preview(session: ShellSession, line: str, text_of: Callable[[TurnReques
     """Show what the next question would send, as an answer is shown: only then can an open document be read."""
     profile, options = session.profile(), parse_options(line)
     with suppress(AuthError):
-        session.wait(profile.signed_in())  # credentials that were read are redacted here as they will be then
+        session.wait(
+            profile.credentials.current()
+        )  # credentials that were read are redacted here as they will be then
     question = make_question(session, options, profile)
     with showing(session) as opened:
         reading = read_for(session, options.prompt, opened.transcript)
@@ -662,7 +664,7 @@ def offer_help(session: ShellSession, result: Any) -> None:
 def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
     """Make sure that there are credentials before anything is shown; ask the user to sign in where possible."""
     try:
-        session.wait(profile.signed_in())
+        session.wait(profile.credentials.current())
     except AuthError as error:
         from codex_nb.magics.account import login_prompt
 

@@ -119,8 +119,6 @@ class Connector:
         if url.scheme == "https":
             options["ssl"] = tls_context(self._ca_certificate)
         _, proxy = self._proxies.find(url) or ("", None)
-        if proxy is not None and "://" not in proxy:
-            proxy = f"http://{proxy}"
         if proxy is not None and proxy.startswith("https://"):
             options["proxy_ssl"] = tls_context(self._ca_certificate)
         connection = await _Connect(

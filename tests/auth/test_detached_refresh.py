@@ -13,13 +13,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from codex_nb.auth.credentials import fingerprint
 from codex_nb.auth.locks import LoginLock, state_of_lock
 from codex_nb.auth.oauth import (
     DetachedRefresher,
     DirectRefresher,
     RefreshJob,
     RefreshResult,
-    fingerprint,
     launch_process,
     serve,
     work,

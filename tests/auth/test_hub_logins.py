@@ -38,7 +38,9 @@ def sign_in(login: UserLogin, service: Service, refresh_token: str) -> None:
     """Leave a login as the sign-in of a user does; its access token holds for a long time."""
     service.valid_refresh.add(refresh_token)
     bearer = access_token(service.clock() + timedelta(days=3000))
-    write_login(login.home, tokens={"refresh_token": refresh_token, "access_token": bearer})
+    write_login(
+        login.manager.settings.codex_home, tokens={"refresh_token": refresh_token, "access_token": bearer}
+    )
 
 
 async def test_a_storm_of_kernels_is_one_refresh_for_each_user(logins: UserLogins, service: Service) -> None:
@@ -56,10 +58,10 @@ async def test_a_storm_of_kernels_is_one_refresh_for_each_user(logins: UserLogin
 
 async def test_names_that_look_alike_are_different_users(logins: UserLogins, service: Service) -> None:
     names = ["ada", "Ada", "ADA", "../ada", "ada/..", "a/d/a", ".", "", "ada\0", "\u0430d\u0430", "x" * 5000]
-    homes = {logins.of(name).home for name in names}
+    homes = {logins.of(name).manager.settings.codex_home for name in names}
     assert len(homes) == len(names)
     assert len({home.name.casefold() for home in homes}) == len(names)
-    assert {home.parent for home in homes} == {logins.of("ada").home.parent}
+    assert {home.parent for home in homes} == {logins.of("ada").manager.settings.codex_home.parent}
     assert {home.stat().st_mode & 0o777 for home in homes} == {0o700}
     sign_in(logins.of("ada"), service, "rt_fab_of_ada_0123456789")
     assert (await logins.of("ada").fetch("")).bearer is not None
@@ -116,9 +118,10 @@ async def test_each_user_has_an_entry_of_the_keyring_where_that_keeps_the_logins
         tokens["access_token"] for tokens in service.issued
     ]
     assert len(memory_keyring.entries) == len(service.issued) == 2
-    assert [login.home.joinpath("auth.json").exists() for login in map(logins.of, ("ada", "grace"))] == [
-        False
-    ] * 2
+    assert [
+        login.manager.settings.codex_home.joinpath("auth.json").exists()
+        for login in map(logins.of, ("ada", "grace"))
+    ] == [False] * 2
     with pytest.raises(SignInRequired):
         await logins.of("linus").fetch("")
     await logins.close()

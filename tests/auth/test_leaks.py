@@ -284,10 +284,10 @@ class FaultyStore(FileStore):
             raise CredentialsUnreadable("The disk is gone.")
         return super().load()
 
-    def save(self, document: AuthFile) -> str:
+    def save(self, document: AuthFile) -> None:
         if self.failing == "save":
             raise CredentialsUnreadable("The disk is full.")
-        return super().save(document)
+        super().save(document)
 
 
 @pytest.mark.parametrize("failing", ["load 1", "load 2", "load 3", "load 4", "save", "lock", "directory"])

@@ -333,10 +333,10 @@ class FullDisk:
     def __str__(self) -> str:
         return str(self._store)
 
-    def save(self, document: Any) -> str:
+    def save(self, document: Any) -> None:
         if self.is_full:
             raise CredentialsUnreadable("The login could not be saved.")
-        return self._store.save(document)
+        self._store.save(document)
 
 
 ADDRESSES = [

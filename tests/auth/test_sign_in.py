@@ -345,7 +345,7 @@ async def test_a_login_that_appears_in_a_keyring_ends_the_wait_unless_looking_wo
 
     desk = make_desk(options={"sleep": sleep})
     store = KeyringStore(desk.home, backend=keyring)
-    desk.options["store"] = AutoStore(store) if is_automatic else store
+    desk.options["store"] = AutoStore(desk.home, backend=keyring) if is_automatic else store
     manager = desk.open()
     if before == "refused":
         store.save(document(tokens={"access_token": access_token(NOW - timedelta(hours=1))}))

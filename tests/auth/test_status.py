@@ -85,12 +85,13 @@ async def test_a_login_that_cannot_be_used_is_not_called_nobody(
     ]
 
 
-async def test_a_status_can_be_asked_for_with_a_login_fit_to_send(
+async def test_the_status_after_a_request_is_of_the_login_that_was_sent(
     make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
-    status = await login_status(desk.manager, refresh=True)
+    await desk.manager.current()
+    status = await login_status(desk.manager)
     assert status.expires_at == NOW + timedelta(hours=1)
     assert desk.service.counts == {"/oauth/token": 1}
 

@@ -40,7 +40,7 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], dict[str, str], str]] = {
         "cannot be combined",
     ),
     "the chat API": ({"config.toml": LAB + 'wire_api = "chat"'}, {}, '"responses"'),
-    "no base URL": ({"config.toml": LAB.replace("base_url", "baseURL")}, {}, "base_url is missing"),
+    "no base URL": ({"config.toml": LAB.replace("base_url", "baseURL")}, {}, "base_url: it is missing"),
     "no URL": ({"config.toml": LAB.replace("https://", "")}, {}, "http:// or https://"),
     "a key in clear text": (
         {"config.toml": LAB.replace("https:", "http:") + f'experimental_bearer_token = "{SECRET}"'},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.credentials import AuthMode
+from codex_nb.auth.credentials import AuthFile, AuthMode
 from codex_nb.auth.login import EnterUserCode, OpenUrl, SignedIn, open_login
 from codex_nb.auth.manager import open_credentials
 from codex_nb.auth.store import FileStore
@@ -279,10 +279,9 @@ async def test_a_cli_that_loses_the_race_goes_on_with_the_kernels_login(cli: Cod
         reply = await kernel.manager.oauth.refresh(seen.credentials, "proactive_expiry")
         running = asyncio.create_task(asyncio.to_thread(cli.ask, "say hi"))
         assert await asyncio.to_thread(cli.sim.wait_held, "late", 30)
-        found = {name: token.get_secret_value() for name, token in vars(reply).items() if token}
-        assert seen.document.tokens is not None
-        tokens = seen.document.tokens.changed(**found)
-        store.save(seen.document.changed(tokens=tokens.plain()))
+        before_it = seen.document.plain()
+        tokens = {**before_it["tokens"], **reply.plain()}
+        store.save(AuthFile.model_validate({**before_it, "tokens": tokens}))
         cli.sim.release("late")
     outcome = await running
     statuses = [one.status for one in cli.sim.requests.to("/oauth/token")]

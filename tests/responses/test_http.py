@@ -142,6 +142,13 @@ def test_the_variable_of_the_scheme_comes_first_and_capitals_before_small_letter
     assert (found and found[0]) == variable
 
 
+def test_an_address_alone_is_a_proxy_of_http_for_whoever_asks() -> None:
+    """MCP servers got it without the scheme, which their library refuses."""
+    proxies = Proxies.of({"HTTP_PROXY": "proxy.test:8080", "HTTPS_PROXY": "socks5://proxy.test"})
+    found = [proxies.find(httpx.URL(url)) for url in ("http://corp.test", "https://corp.test")]
+    assert found == [("HTTP_PROXY", "http://proxy.test:8080"), ("HTTPS_PROXY", "socks5://proxy.test")]
+
+
 def test_a_proxys_password_is_in_no_repr() -> None:
     assert "fabricated" not in repr(Proxies.of({"HTTP_PROXY": "http://ada:fabricated@p.test"}))
 

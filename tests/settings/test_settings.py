@@ -47,9 +47,8 @@ def test_without_any_file_the_defaults_stand(tmp_path: Path) -> None:
     assert load_settings({"HOME": str(tmp_path)}) == Settings(codex_home=tmp_path / ".codex")
 
 
-def test_the_home_is_taken_from_the_argument_then_the_variable_then_the_users_home(tmp_path: Path) -> None:
+def test_the_home_is_taken_from_the_variable_then_the_users_home(tmp_path: Path) -> None:
     environ = {"CODEX_HOME": str(tmp_path / "named"), "HOME": str(tmp_path)}
-    assert load_settings(environ, codex_home=tmp_path / "given").codex_home == tmp_path / "given"
     assert load_settings(environ).codex_home == tmp_path / "named"
     assert load_settings({"CODEX_HOME": "", "HOME": str(tmp_path)}).codex_home == tmp_path / ".codex"
 
@@ -238,6 +237,14 @@ def test_a_profile_is_a_file_over_the_users(tmp_path: Path) -> None:
         "provider": str(tmp_path / "special.config.toml"),
         "base_url": str(tmp_path / "config.toml"),
     }
+
+
+def test_the_origin_of_an_address_is_that_of_the_provider_in_use(tmp_path: Path) -> None:
+    text = '[model_providers.x]\nbase_url = "http://x.test"\n'
+    assert loaded(tmp_path, text, overrides={"provider": "x"}).origins["base_url"] == str(
+        tmp_path / "config.toml"
+    )
+    assert "base_url" not in loaded(tmp_path, f'model_provider = "ollama"\n{text}').origins
 
 
 @pytest.mark.parametrize("place", ["the file", "the profile"])
@@ -501,6 +508,12 @@ def test_a_date_is_taken_where_a_string_is_wanted(tmp_path: Path, written: str, 
     assert loaded(tmp_path, f"model = {written}").model == text
 
 
+@pytest.mark.parametrize("written", ["[]", "[[]]"])
+def test_an_empty_list_of_skills_is_an_empty_table_as_for_the_cli(tmp_path: Path, written: str) -> None:
+    assert loaded(tmp_path, f"skills = {written}") == Settings(codex_home=tmp_path)
+    assert refused(tmp_path, "skills = [1]").key == "skills"
+
+
 @pytest.mark.parametrize("tier", ["", "default"])
 def test_the_usual_service_tier_is_none(tmp_path: Path, tier: str) -> None:
     assert loaded(tmp_path, f'service_tier = "{tier}"').service_tier is None
@@ -525,7 +538,7 @@ VALUES = st.recursive(
 
 def problem_with(tables: dict[str, Any]) -> ConfigError | None:
     merged = MergedConfig()
-    merged.add(Layer("config.toml", Path(), tables))
+    merged.add(Layer("config.toml", tables))
     try:
         parse_config(merged)
     except ConfigError as error:
