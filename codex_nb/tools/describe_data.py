@@ -9,15 +9,13 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from codex_nb.tools.introspection import (
-    class_attribute,
     class_vars,
     defines,
     exact_text,
@@ -25,12 +23,13 @@ from codex_nb.tools.introspection import (
     find,
     has_own_arrow_types,
     instance_vars,
+    is_extended,
     is_ndarray,
-    is_of_library,
     library_of,
     mro_of,
     name_of,
     native,
+    polars_frame,
     qualified_name,
     slots_of,
     snapshot,
@@ -40,10 +39,12 @@ from codex_nb.tools.safe_repr import (
     BY,
     dtype_text,
     is_known,
+    is_known_array,
     is_readable_dtype,
     is_void,
     of_ndarray,
     safe_text,
+    times,
 )
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 
@@ -111,16 +112,14 @@ def describe_data(value: object, view: View) -> list[str] | None:
 
     None for whatever is not a known library's frame, series, array or dataset; raises whatever a broken one raises.
     """
-    library = library_of(value)
-    if library is None:
-        return None
-    describe = _describer(library, type(value))
+    describe = _describer(value)
     return None if describe is None else describe(value, view)
 
 
-def _describer(library: str | None, kind: type) -> _Describe | None:
-    """Return what describes a class of a library: by its own name, or by the nearest base that has one."""
-    for base in mro_of(kind):
+def _describer(value: object) -> _Describe | None:
+    """Return what describes an object of a library: by the name of its class, or of the nearest base that has one."""
+    library = library_of(value)
+    for base in mro_of(type(value)) if library is not None else ():
         if (describe := _KINDS.get((library, qualified_name(base)))) is not None:
             return describe
     return _array if library in {"numpy", "torch", "jax", "jaxlib", "h5py", "scipy"} else None
@@ -129,17 +128,10 @@ def _describer(library: str | None, kind: type) -> _Describe | None:
 def _column(name: object, array: Any) -> _Column:
     """Return a column that an array of numpy or pandas keeps."""
     if is_ndarray(array):
-        dtype = field(array, "dtype")
-        return _Column(
-            name,
-            lambda: _dtype(dtype, name),
-            len(array),
-            lambda part: array[part].tolist() if is_readable_dtype(dtype) else None,
-            lambda others: _missing(array, others),
-        )
-    if library_of(array) == "geopandas" and qualified_name(type(array)) == "GeometryArray":
-        return _geometry(name, array)
-    if library_of(array) in {"pandas", "geopandas"} and is_known(array) and _has_plain_type(array):
+        return _ndarray_column(name, array)
+    if library_of(array) == "geopandas" and is_ndarray(shapes := field(array, "_data")):
+        return _ndarray_column(name, shapes, f"geometry, CRS {_reference_system(array) or 'not set'}")
+    if library_of(array) == "pandas" and is_known_array(array):
         return _Column(
             name,
             lambda: _categories(array.dtype, name) or _dtype(array.dtype, name),
@@ -147,27 +139,27 @@ def _column(name: object, array: Any) -> _Column:
             lambda part: array[part].tolist(),
             lambda others: _missing(array, others),
         )
-    return _unread_column(name, array)
-
-
-def _unread_column(name: object, array: Any) -> _Column:
     return _Column(name, lambda: f"<{name_of(type(array))}>", 0, lambda _: None)
 
 
-def _geometry(name: object, array: Any) -> _Column:
-    """Return a column of shapes, whose type includes the coordinate reference system."""
-    held = instance_vars(array)
-    crs, shapes = held.get("_crs"), field(array, "_data")
-    system = exact_text(instance_vars(crs).get("srs")) if library_of(crs) == "pyproj" else ""
-    if not is_ndarray(shapes):
-        return _unread_column(name, array)
+def _ndarray_column(name: object, array: Any, type_text: str = "") -> _Column:
+    """Return the entries of an array of numpy; of several dimensions they are read only where they lie in order."""
+    dtype = field(array, "dtype")
+    flat = array.reshape(-1) if array.flags.contiguous else array
+    is_read = is_readable_dtype(dtype) and flat.ndim == 1
     return _Column(
         name,
-        lambda: f"geometry, CRS {system[:CELL] or 'not set'}",
-        len(shapes),
-        lambda part: shapes[part].tolist(),
-        lambda others: _missing(shapes, others),
+        lambda: type_text or _dtype(dtype, name),
+        array.size,
+        lambda part: flat[part].tolist() if is_read else None,
+        lambda others: _missing(flat, others),
     )
+
+
+def _reference_system(array: Any) -> str:
+    """Return the coordinate reference system of shapes of geopandas, as its user wrote it; empty without one."""
+    system = instance_vars(array).get("_crs")
+    return exact_text(instance_vars(system).get("srs"))[:CELL] if library_of(system) == "pyproj" else ""
 
 
 def _categories(dtype: Any, name: object) -> str:
@@ -181,12 +173,6 @@ def _categories(dtype: Any, name: object) -> str:
     shown = [_cell(label) for label in labels.first(_CATEGORIES) or ()]
     rest = f", … {labels.length - len(shown):,} more" if labels.length > len(shown) else ""
     return f"category[{', '.join(shown)}{rest}]{' ordered' if held.get('_ordered') is True else ''}"
-
-
-def _has_plain_type(array: Any) -> bool:
-    """Whether an array of pandas holds no type of pyarrow that is extended by a class."""
-    arrow = field(field(array, "_dtype"), "pyarrow_dtype")
-    return arrow is None or (library_of(arrow) == "pyarrow" and arrow.num_fields == 0)
 
 
 def _missing(array: Any, others: int) -> tuple[int, int] | None:
@@ -339,28 +325,25 @@ def _pandas_series(series: Any, view: View) -> list[str]:
 
 def _pandas_index(index: Any, view: View) -> list[str]:
     axis = _axis(index)
-    lines = [f"{name_of(type(index))}, {axis.length} values"]
-    values = _cells(axis.name, axis.first(view.rows * 2), 0, view.cell)
-    return [*lines, *_first_values(values, axis.length, view, lines), *_index_line(axis, "labels")]
+    first = f"{name_of(type(index))}, {axis.length} values"
+    return [*_values(first, axis, view), *_index_line(axis, "labels")]
 
 
 def _pandas_array(array: Any, view: View) -> list[str]:
     column = _column(None, array)
-    lines = [f"{name_of(type(array))}, {column.length} values, {column.described()}"]
-    return lines + _first_values(
-        _cells(None, column.first(view.rows * 2), 0, view.cell), column.length, view, lines
-    )
+    return _values(f"{name_of(type(array))}, {column.length} values, {column.described()}", column, view)
+
+
+def _values(first: str, column: _Column, view: View) -> list[str]:
+    """Return a line about an index, a series or an array, and its first values."""
+    cells = _cells(column.name, column.first(view.rows * 2), 0, view.cell)
+    return [first, *_first_values(cells, column.length, view, [first])]
 
 
 def _first_values(shown: list[str], length: int, view: View, before: list[str]) -> list[str]:
     """Return a line of the first values, as many as fit; all of them where they do."""
     room = view.room - sum(map(_bytes, before))
-    fitting: list[str] = []
-    for cell in shown:
-        room -= _bytes(cell) + 2
-        if fitting and room < 0:
-            break
-        fitting.append(cell)
+    fitting = shown[: max(_fitting((_bytes(cell) + 2 for cell in shown), room), 1)]
     rest = f", … {length - len(fitting):,} more" if length > len(fitting) else ""
     return [f"first: {', '.join(fitting)}{rest}"] if fitting else []
 
@@ -384,10 +367,7 @@ def _styler(value: Any, view: View) -> list[str] | None:
 
 def _polars_columns(value: Any, columns: int) -> list[_Column]:
     """Return the columns of a frame or of a series as Rust knows them: in Python a registered class may be a type."""
-    if name_of(type(value)) == "polars.Series":
-        to_frame = class_attribute(type(value), "to_frame")
-        value = to_frame(value) if type(to_frame) is types.FunctionType and is_of_library(to_frame) else None
-    frame = instance_vars(value)["_df"]
+    frame = polars_frame(value)
     names, kinds = native(frame, "columns")(), native(frame, "dtype_strings")()
     series = [native(frame, "to_series")(place) for place in range(min(columns, len(names)))]
     return [_polars_column(*each) for each in zip(names, kinds, series, strict=False)]
@@ -410,41 +390,35 @@ def _polars_column(name: str, kind: str, series: Any) -> _Column:
 
 
 def _polars_frame(frame: Any, view: View) -> list[str]:
-    native_frame = instance_vars(frame)["_df"]
-    height, width = native(native_frame, "height")(), native(native_frame, "width")()
+    rust = polars_frame(frame)
+    height, width = native(rust, "height")(), native(rust, "width")()
     shown = _polars_columns(frame, view.columns)
     return _numbered_table(_heading(frame, height, width, shown, view), shown, height, view)
 
 
 def _polars_series(series: Any, view: View) -> list[str]:
     (column,) = _polars_columns(series, 1)
-    lines = [f"polars.Series, {column.length} values, {column.described()}, name {safe_text(column.name)}"]
-    values = _cells(column.name, column.first(view.rows * 2), 0, view.cell)
-    return lines + _first_values(values, column.length, view, lines)
-
-
-def _is_extended(schema: Any) -> bool:
-    """Whether a class extends a type of an Arrow schema: each look at it makes it anew."""
-    return b"ARROW:extension:name" in schema.serialize().to_pybytes()
+    first = f"polars.Series, {column.length} values, {column.described()}, name {safe_text(column.name)}"
+    return _values(first, column, view)
 
 
 def _arrow_columns(table: Any, columns: int) -> list[_Column] | None:
     """Return the columns of a table; None when a class extends one of their types."""
     schema = table.schema
-    if _is_extended(schema):
+    if is_extended(schema):
         return None
-    return [_arrow_column(schema.field(i), table.column(i)) for i in range(min(len(schema), columns))]
+    return [_arrow_column(schema.field(i).name, table.column(i)) for i in range(min(len(schema), columns))]
 
 
-def _arrow_column(column: Any, values: Any) -> _Column:
+def _arrow_column(name: str, values: Any) -> _Column:
     def read(part: slice) -> list[Any]:
         start, stop, _ = part.indices(len(values))
         entries: list[Any] = values.slice(start, stop - start).to_pylist()
         return entries
 
     return _Column(
-        column.name,
-        lambda: _short_type(str(column.type), column.name),
+        name,
+        lambda: _short_type(str(values.type), name),
         len(values),
         read,
         lambda _: (int(values.null_count), len(values)),
@@ -466,7 +440,7 @@ def _arrow_table(table: Any, view: View) -> list[str]:
 def _arrow_schema(value: Any, view: View) -> list[str]:
     schema = value if qualified_name(type(value)) == "Schema" else value.schema
     first = f"{name_of(type(value))}, {len(schema)} columns"
-    if _is_extended(schema):
+    if is_extended(schema):
         return [first, _EXTENDED]
     return [
         first,
@@ -474,13 +448,10 @@ def _arrow_schema(value: Any, view: View) -> list[str]:
     ]
 
 
-def _arrow_field(kind: Any) -> Any:
-    """Return a field of a type; None when a class extends it."""
-    held = vars_of(sys.modules.get("pyarrow"))
-    if library_of(kind) != "pyarrow":
-        return None
-    field_of_type = held["field"]("", kind)
-    return None if _is_extended(held["schema"]([field_of_type])) else field_of_type
+def _is_own_type(kind: Any) -> bool:
+    """Whether a type is one of Arrow's own, of which no part is extended by a class."""
+    schema = vars_of(sys.modules.get("pyarrow")).get("schema")
+    return schema is not None and library_of(kind) == "pyarrow" and not is_extended(schema([("", kind)]))
 
 
 def _arrow_scalar(value: Any, view: View) -> list[str] | None:
@@ -492,20 +463,16 @@ def _arrow_scalar(value: Any, view: View) -> list[str] | None:
 def _arrow_type(value: Any, view: View) -> list[str] | None:
     del view
     kind = value.type if qualified_name(type(value)) == "Field" else value
-    return None if _arrow_field(kind) is None else [f"{name_of(type(value))} = {value}"]
+    return [f"{name_of(type(value))} = {value}"] if _is_own_type(kind) else None
 
 
 def _arrow_array(array: Any, view: View) -> list[str]:
-    kind = f"{name_of(type(array))}, {len(array)} values"
+    first = f"{name_of(type(array))}, {len(array)} values"
     is_made_anew = qualified_name(type(array)) == "ChunkedArray" and has_own_arrow_types()
-    arrow_field = None if is_made_anew else _arrow_field(array.type)
-    if arrow_field is None:
-        return [kind]
-    column = _arrow_column(arrow_field, array)
-    lines = [f"{kind}, {column.described()}"]
-    return lines + _first_values(
-        _cells(None, column.first(view.rows * 2), 0, view.cell), column.length, view, lines
-    )
+    if is_made_anew or not _is_own_type(array.type):
+        return [first]
+    column = _arrow_column("", array)
+    return _values(f"{first}, {column.described()}", column, view)
 
 
 def _duckdb(relation: Any, view: View) -> list[str]:
@@ -530,23 +497,14 @@ def _dask_frame(value: Any, view: View) -> list[str]:
 
 def _dask_array(value: Any, view: View) -> list[str]:
     del view
-    chunks: Any = slots_of(value).get("_Array__chunks")
-    sizes = (
-        [sum(each) if all(type(n) is int for n in each) else UNREAD for each in chunks]
-        if _is_nested(chunks)
-        else []
-    )
-    blocks = [len(each) for each in chunks] if sizes else []
-    meta = slots_of(value).get("_meta")
+    held: Any = slots_of(value)
+    chunks, meta = held.get("_Array__chunks"), held.get("_meta")
+    if type(chunks) is not tuple or not all(type(each) is tuple for each in chunks):
+        chunks = ()
+    shape = times(sum(each) if all(type(n) is int for n in each) else UNREAD for each in chunks)
     kind = dtype_text(field(meta, "dtype")) if is_ndarray(meta) else name_of(type(meta))
-    shape = f" {BY} ".join(map(str, sizes)) or "scalar"
-    return [
-        f"{name_of(type(value))}, {shape}, {kind}, in {f' {BY} '.join(map(str, blocks)) or 1} chunks, not computed"
-    ]
-
-
-def _is_nested(chunks: object) -> bool:
-    return type(chunks) is tuple and all(type(each) is tuple for each in chunks)
+    blocks = times(map(len, chunks)) or "1"
+    return [f"{name_of(type(value))}, {shape or 'scalar'}, {kind}, in {blocks} chunks, not computed"]
 
 
 def _dask_other(value: Any, view: View) -> list[str]:
@@ -576,32 +534,27 @@ def _array(array: Any, view: View) -> list[str] | None:
         return None
     if not issubclass(type(shape), tuple) or not all(type(size) is int for size in tuple.__iter__(shape)):
         return None
-    sizes = f" {BY} ".join(map(str, tuple.__iter__(shape))) or "scalar"
-    lines = [f"{name_of(kind)}, {sizes}, {_dtype(dtype)}{more}"]
-    return (
-        lines
-        if base is None
-        else [f"{lines[0]}{_masked(array)}", *_entries_of_array(array, base, dtype, view)]
-    )
-
-
-def _masked(array: Any) -> str:
+    first = f"{name_of(kind)}, {times(tuple.__iter__(shape)) or 'scalar'}, {_dtype(dtype)}{more}"
+    if base is None:
+        return [first]
     mask = field(array, "_mask")
-    is_mask = qualified_name(type(array)) == "MaskedArray" and is_ndarray(mask)
-    return f", {int(mask.sum()):,} masked" if is_mask and mask.dtype.kind == "b" else ""
+    if not is_ndarray(mask) or mask.dtype.kind != "b" or mask.shape != shape:
+        return [first, *_entries_of_array(array, base, dtype, view)]
+    return [f"{first}, {int(mask.sum()):,} masked", *_entries_of_array(array, base, dtype, view, mask)]
 
 
-def _entries_of_array(array: Any, base: type, dtype: Any, view: View) -> list[str]:
+def _entries_of_array(array: Any, base: type, dtype: Any, view: View, mask: Any = None) -> list[str]:
     """Return the first entries of an array, and how many numbers in it are missing; files are not read for them."""
-    if qualified_name(type(array)) == "memmap" or not view.rows or not is_readable_dtype(dtype):
-        return ["memory-mapped, its values are not read"] if qualified_name(type(array)) == "memmap" else []
+    if qualified_name(type(array)) == "memmap":
+        return ["memory-mapped, its values are not read"]
+    if not view.rows or not is_readable_dtype(dtype):
+        return []
     plain = class_vars(base)["view"].__get__(array)(base)
     size = plain.size
     names = field(dtype, "names")
     read = _FIRST_VALUES if view.rows < _ROWS_OF_FULL else _ROWS_OF_FULL
     cells = _cells(names, list(islice(_flat(plain), read)), 0, view.cell)
-    mask = field(array, "_mask")
-    if is_ndarray(mask) and mask.shape == plain.shape and field(mask, "dtype").kind == "b":
+    if mask is not None:
         cells = ["--" if hidden else cell for hidden, cell in zip(mask.flat, cells, strict=False)]
     lines = _first_values(cells, size, view, [])
     if size <= _COUNTED and plain.dtype.kind in "fcmM" and (missing := int((plain != plain).sum())):  # noqa: PLR0124 -- as above
@@ -639,12 +592,9 @@ def _dataset(value: Any, view: View) -> list[str]:
     variables = [(name, *_variable(variable)) for name, variable in snapshot(held.get("_variables")).items()]
     shown = ", ".join(f"{_label(name)}: {_cell(size)}" for name, size in snapshot(held.get("_dims")).items())
     lines = [f"{name_of(type(value))}, {shown or 'no dimensions'}"]
-    for word, wanted in (("coordinates", True), ("variables", False)):
-        those = [
-            each
-            for each in variables
-            if any(each[0] == name for name in names if type(name) is str) is wanted
-        ]
+    known = {name for name in names if type(name) is str}
+    for word, is_coordinate in (("coordinates", True), ("variables", False)):
+        those = [each for each in variables if (each[0] in known) is is_coordinate]
         lines += [f"{word}: {len(those)}"] if those else []
         lines += [
             f"  {_label(name)} {text}{_sample(name, column, view)}"
@@ -673,7 +623,13 @@ def _variable(variable: Any) -> tuple[str, _Column | None]:
         and (inner := (slots_of(data) | instance_vars(data)).get("array")) is not None
     ):
         data = inner
-    column = _axis(data) if library_of(data) == "pandas" else _flat_column(data) if is_ndarray(data) else None
+    column = (
+        _axis(data)
+        if library_of(data) == "pandas"
+        else _ndarray_column(None, data)
+        if is_ndarray(data)
+        else None
+    )
     sizes = field(data, "shape") if is_ndarray(data) else (column.length,) if column else None
     if library_of(data) == "dask":
         kind = _dask_array(data, NORMAL_VIEW)[0].partition(", ")[2]
@@ -693,28 +649,10 @@ def _variable(variable: Any) -> tuple[str, _Column | None]:
     return f"({', '.join(shape)}) {kind}{unit}{missing}", column
 
 
-def _flat_column(array: Any) -> _Column:
-    flat = array.reshape(-1) if array.flags.contiguous else array
-    dtype = field(array, "dtype")
-    is_read = is_readable_dtype(dtype) and flat.ndim <= 1
-    return _Column(
-        None,
-        lambda: dtype_text(dtype),
-        array.size,
-        lambda part: flat[part].tolist() if is_read else None,
-        lambda others: _missing(flat, others),
-    )
-
-
 def _sample(name: object, column: _Column | None, view: View) -> str:
-    cells = (
-        _cells(name, column.first(min(view.rows, _FIRST_VALUES))) if column is not None and view.rows else []
-    )
-    return (
-        f" = {', '.join(cells)}{', …' if column is not None and column.length > len(cells) else ''}"
-        if cells
-        else ""
-    )
+    if column is None or not (cells := _cells(name, column.first(min(view.rows, _FIRST_VALUES)))):
+        return ""
+    return f" = {', '.join(cells)}{', …' if column.length > len(cells) else ''}"
 
 
 def _attributes(held: object) -> list[str]:
@@ -820,12 +758,8 @@ def _heading(
 
 
 def _columns_line(pairs: list[tuple[Any, str]], view: View, width: int = 0, names: str = "") -> list[str]:
-    room, fitting = view.room // 2, []
-    for name, kind in pairs[: view.columns]:
-        fitting.append(f"{_label(name)} {kind}")
-        room -= _bytes(fitting[-1]) + 2
-        if room < 0:
-            break
+    texts = [f"{_label(name)} {kind}" for name, kind in pairs[: view.columns]]
+    fitting = texts[: _fitting((_bytes(text) + 2 for text in texts), view.room // 2) + 1]
     rest = max(width, len(pairs)) - len(fitting)
     return [f"columns{names}: {', '.join(fitting)}{f', … {rest:,} more' if rest > 0 else ''}"]
 
@@ -843,20 +777,19 @@ def _table(
     room = view.room - sum(map(_bytes, before))
     rows = [[" ".join(cell.split()) for cell in row] for row in zip(*columns, strict=False)]
     names = ["", *(_label(column.name) for column in shown)]
-    width = max(_fitting(names, rows[:1], room // 2), 2)
+    widths = (max(map(_bytes, cells)) + 3 for cells in zip(names, *rows[:1], strict=False))
+    width = max(_fitting(widths, room // 2), 2)
     lines = [" | ".join(row[:width]) for row in (names, *rows)]
-    sizes = itertools.accumulate(_bytes(line) + 1 for line in lines)
-    count = max(sum(size <= room for size in sizes) - 1, min(len(rows), 1))
+    count = max(_fitting((_bytes(line) + 1 for line in lines), room) - 1, min(len(rows), 1))
     if not count:
         return []
     of = f" of the first {width - 1} columns" if width <= len(shown) else ""
     return [f"{f'first {count} rows' if height > count else 'rows'}{of}:", *lines[: count + 1]]
 
 
-def _fitting(names: list[str], rows: list[list[str]], room: int) -> int:
-    """Return how many columns fit into a line, names and cells alike."""
-    widths = (max(_bytes(cell) for cell in column) + 3 for column in zip(names, *rows, strict=False))
-    return sum(size <= room for size in itertools.accumulate(widths))
+def _fitting(sizes: Iterable[int], room: int) -> int:
+    """Return how many of the first fit into so many bytes."""
+    return sum(total <= room for total in itertools.accumulate(sizes))
 
 
 def secret_columns(value: Any, *, everything: bool) -> Iterator[tuple[object, list[Any]]]:
@@ -874,7 +807,7 @@ def secret_columns(value: Any, *, everything: bool) -> Iterator[tuple[object, li
 
 def _all_columns(value: Any) -> tuple[list[_Column], _Column | None]:
     """Return the columns of any data object, and the index of its rows where it has one."""
-    describe = _describer(library_of(value), type(value))
+    describe = _describer(value)
     if describe is _pandas_frame:
         columns, _, index = _pandas_parts(value, _LOOKED_INTO)
         return columns, index

@@ -418,6 +418,12 @@ def is_known(value: object) -> bool:
     return True
 
 
+def is_known_array(array: Any) -> bool:
+    """Whether an array of pandas is made of exact classes, and of no type of pyarrow that a class extends."""
+    arrow = field(field(array, "_dtype"), "pyarrow_dtype")
+    return is_known(array) and (arrow is None or (library_of(arrow) == "pyarrow" and arrow.num_fields == 0))
+
+
 def has_known_zone(value: object) -> bool:
     """Whether an exact date with a time, or a time zone, is written without asking a class that is not Python's own."""
     zone = value
@@ -506,23 +512,36 @@ def _described(value: object) -> str:
 
 def _size(value: Any) -> str:
     """Return the size of a frame, series or array that stands in another value; empty for everything else."""
-    library = library_of(value)
-    if library == "numpy":
-        sizes, kind = of_ndarray(value, "shape"), f" {dtype_text(of_ndarray(value, 'dtype'))}"
-    elif library in {"pandas", "geopandas"}:
-        manager = instance_vars(value).get("_mgr")
-        axes = field(manager, "axes") if library_of(manager) == "pandas" else None
-        sizes, kind = tuple(map(length_of_axis, axes))[::-1] if type(axes) is list else None, ""
-    elif library == "polars":
-        held = instance_vars(value)
-        names = ("height", "width") if "_df" in held else ("len",)
-        inner = held.get("_df", held.get("_s"))
-        sizes, kind = tuple(native(inner, name)() for name in names) if inner is not None else None, ""
-    else:
+    if (sizes := shape_of(value)) is None:
         return ""
-    if type(sizes) is not tuple or not all(type(size) is int for size in sizes):
-        return ""
-    return f" {f' {BY} '.join(map(str, sizes)) or 'scalar'}{kind}"
+    kind = f" {dtype_text(of_ndarray(value, 'dtype'))}" if library_of(value) == "numpy" else ""
+    return f" {times(sizes) or 'scalar'}{kind}"
+
+
+def times(sizes: Iterable[object]) -> str:
+    """Return lengths along axes as a text."""
+    return f" {BY} ".join(map(str, sizes))
+
+
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """Return the lengths of a frame, series, table or array of a library along its axes; None for everything else."""
+    sizes: Any = None
+    match library_of(value):
+        case "numpy":
+            sizes = of_ndarray(value, "shape")
+        case "pandas" | "geopandas":
+            manager = instance_vars(value).get("_mgr")
+            axes = field(manager, "axes") if library_of(manager) == "pandas" else None
+            sizes = tuple(map(length_of_axis, axes))[::-1] if type(axes) is list else None
+        case "polars" if (rust := instance_vars(value).get("_s")) is not None:
+            sizes = (native(rust, "len")(),)
+        case "polars" if (rust := instance_vars(value).get("_df")) is not None:
+            sizes = (native(rust, "height")(), native(rust, "width")())
+        case "pyarrow" if qualified_name(type(value)) in {"Table", "RecordBatch"}:
+            sizes = (value.num_rows, value.num_columns)
+        case _:
+            return None
+    return sizes if type(sizes) is tuple and all(type(size) is int for size in sizes) else None
 
 
 def of_ndarray(value: Any, name: str) -> Any:
