@@ -316,47 +316,51 @@ def _handed_on(statement: ast.stmt) -> Iterator[tuple[set[str], list[ast.expr]]]
             case (
                 ast.AnnAssign(target=target, value=ast.expr() as value)
                 | ast.NamedExpr(target=target, value=value)
+                | ast.AugAssign(target=target, value=value)
+                | ast.For(target=target, iter=value)
+                | ast.AsyncFor(target=target, iter=value)
+                | ast.withitem(context_expr=value, optional_vars=ast.expr() as target)
             ):
-                yield _bound_in(target), [value]
-            case ast.For(target=target, iter=value) | ast.AsyncFor(target=target, iter=value):
-                yield _bound_in(target), [value]
-            case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
                 yield _bound_in(target), [value]
             case ast.Match(subject=value, cases=cases):
                 yield {name for each in cases for name in _bound_in(each.pattern)}, [value]
-            case ast.AugAssign(target=target, value=value):
-                yield _bound_in(target), [value]
-            case ast.Call(args=arguments, keywords=keywords) if names := _changed_by(node):
-                yield names, [*arguments, *(each.value for each in keywords)]
+            case ast.Call() if names := _changed_by(node):
+                yield names, _given_to(node)
+
+
+def _given_to(call: ast.Call) -> list[ast.expr]:
+    """Return the arguments of a call, those with names too."""
+    return [*call.args, *(each.value for each in call.keywords)]
+
+
+# Expressions that hold a value which one of their parts is or holds.
+_MADE_OF_PARTS = (
+    *(ast.Attribute, ast.Starred, ast.Await, ast.List, ast.Tuple, ast.Set, ast.Dict),
+    *(ast.JoinedStr, ast.BoolOp),
+)
 
 
 def _carries(value: ast.expr, hidden: AbstractSet[str]) -> bool:
     """Whether an expression is a hidden value, a part or a copy of one, or holds one; not what is computed from it."""
-    waiting: list[ast.expr] = [value]
+    waiting: list[ast.AST] = [value]
     while waiting:
         match waiting.pop():
             case ast.Name(id=name):
                 if name in hidden:
                     return True
-            case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Starred(value=inner):
+            case ast.Subscript(value=inner) | ast.NamedExpr(value=inner) | ast.FormattedValue(value=inner):
                 waiting.append(inner)
-            case ast.NamedExpr(value=inner) | ast.FormattedValue(value=inner) | ast.Await(value=inner):
-                waiting.append(inner)
-            case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
-                waiting += parts
-            case ast.JoinedStr(values=parts) | ast.BoolOp(values=parts):
-                waiting += parts
-            case ast.Dict(keys=keys, values=parts):
-                waiting += [*parts, *filter(None, keys)]
+            case whole if isinstance(whole, _MADE_OF_PARTS):
+                waiting += ast.iter_child_nodes(whole)
             case ast.IfExp(body=body, orelse=orelse):
                 waiting += [body, orelse]
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp() as made:
                 waiting += [each.iter for each in made.generators]
                 waiting += [made.key, made.value] if isinstance(made, ast.DictComp) else [made.elt]
-            case ast.Call(func=ast.Name(id=name), args=arguments) if name in _HANDING_ON:
-                waiting += arguments
-            case ast.Call(func=ast.Attribute(value=owner, attr=name), args=arguments) if name in _HANDING_ON:
-                waiting += [owner, *arguments]
+            case ast.Call(func=ast.Name(id=name)) as call if name in _HANDING_ON:
+                waiting += _given_to(call)
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) as call if name in _HANDING_ON:
+                waiting += [owner, *_given_to(call)]
     return False
 
 
