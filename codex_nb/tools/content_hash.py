@@ -6,6 +6,7 @@ this way, because a class of the user's or an unknown library decides what is in
 
 from __future__ import annotations
 
+import io
 import time
 import types
 from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
@@ -217,11 +218,16 @@ class _Writer:
 
     def _bytes(self, data: Any) -> None:
         """Write a buffer of bytes."""
+        self._mark(f"{memoryview(data).nbytes} bytes")
+        self.write(data)
+
+    def write(self, data: Any) -> int:
+        """Write a buffer of bytes as it is, as a file does; return how many they are."""
         view = memoryview(data).cast("B")
-        self._mark(f"{len(view)} bytes")
         for start in range(0, len(view), _PIECE):
             self.check()
             self.hash.update(view[start : start + _PIECE])
+        return len(view)
 
     def add(self, value: Any, depth: int) -> None:
         """Write a value; raises _NotWhole."""
@@ -430,27 +436,19 @@ class _Writer:
         self.arrow_table(Table.from_arrays([array], names=[""]))
 
 
-class _Sink:
+class _Sink(io.RawIOBase):
     """A file that hashes what is written to it."""
-
-    closed = False
 
     def __init__(self, writer: _Writer) -> None:
         self._writer = writer
 
+    def writable(self) -> bool:
+        """Say that it takes bytes."""
+        return True
+
     def write(self, data: Any) -> int:
         """Hash bytes."""
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _PIECE):
-            self._writer.check()
-            self._writer.hash.update(view[start : start + _PIECE])
-        return len(view)
-
-    def flush(self) -> None:
-        """Keep nothing back."""
-
-    def close(self) -> None:
-        """Hold nothing open."""
+        return self._writer.write(data)
 
 
 _DATA: dict[tuple[str | None, str], Callable[[_Writer, Any], None]] = {
