@@ -265,10 +265,11 @@ class _Writer:
             raise _NotWhole
         self._mark(f"{name_of(type(value))} {shown.text}")
 
-    def _entries(self, entries: Sequence[Any], depth: int) -> None:
+    def _entries(self, entries: Any, depth: int) -> None:
+        """Write the entries of a list, a tuple or an array of objects."""
         for start in range(0, len(entries), _ENTRIES):
             self.check()
-            piece = entries[start : start + _ENTRIES]
+            piece = list(entries[start : start + _ENTRIES])
             if _are_scalars(piece):
                 self._mark(_scalars_text(piece))
             else:
@@ -297,7 +298,7 @@ class _Writer:
             raise _NotWhole  # the text of a type of strings includes what stands for a missing value
         self._mark(f"{array.shape} {dtype}")
         if dtype.kind == "O":
-            self._object_entries(array)
+            self._entries(array.reshape(-1), 1)
         elif dtype.hasobject or not _is_packed(dtype):
             raise _NotWhole
         else:
@@ -313,11 +314,6 @@ class _Writer:
         for start in range(0, len(array), step):
             self.check()
             self.hash.update(array[start : start + step].copy(order="C").reshape(-1).view("u1"))
-
-    def _object_entries(self, array: Any) -> None:
-        flat = array.reshape(-1)
-        for start in range(0, len(flat), _ENTRIES):
-            self._entries(flat[start : start + _ENTRIES].tolist(), 1)
 
     # pandas
 

@@ -460,8 +460,7 @@ def _arrow_scalar(value: Any, view: View) -> list[str] | None:
     return [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"] if is_plain else None
 
 
-def _arrow_type(value: Any, view: View) -> list[str] | None:
-    del view
+def _arrow_type(value: Any, _view: View) -> list[str] | None:
     kind = value.type if qualified_name(type(value)) == "Field" else value
     return [f"{name_of(type(value))} = {value}"] if _is_own_type(kind) else None
 
@@ -480,9 +479,8 @@ def _duckdb(relation: Any, view: View) -> list[str]:
     return [f"{name_of(type(relation))}, not computed, {len(pairs)} columns", *_columns_line(pairs, view)]
 
 
-def _lazy(value: Any, view: View) -> list[str]:
+def _lazy(value: Any, _view: View) -> list[str]:
     # Resolving the schema calls functions in the plan and opens the files that it scans.
-    del view
     return [f"{name_of(type(value))}, not collected: its columns are not known before its plan is resolved"]
 
 
@@ -495,8 +493,7 @@ def _dask_frame(value: Any, view: View) -> list[str]:
     return [f"{name_of(type(value))}{f',{kind}' if kind else ''}{blocks}, not computed", *lines]
 
 
-def _dask_array(value: Any, view: View) -> list[str]:
-    del view
+def _dask_array(value: Any, _view: View) -> list[str]:
     held: Any = slots_of(value)
     chunks, meta = held.get("_Array__chunks"), held.get("_meta")
     if type(chunks) is not tuple or not all(type(each) is tuple for each in chunks):
@@ -507,8 +504,7 @@ def _dask_array(value: Any, view: View) -> list[str]:
     return [f"{name_of(type(value))}, {shape or 'scalar'}, {kind}, in {blocks} chunks, not computed"]
 
 
-def _dask_other(value: Any, view: View) -> list[str]:
-    del view
+def _dask_other(value: Any, _view: View) -> list[str]:
     held = slots_of(value) | instance_vars(value)
     told = [
         f"{name} {safe_text(held[name])}"
@@ -660,8 +656,7 @@ def _attributes(held: object) -> list[str]:
     return [f"attributes: {shown}"] if shown else []
 
 
-def _image(image: Any, view: View) -> list[str] | None:
-    del view
+def _image(image: Any, _view: View) -> list[str] | None:
     held = instance_vars(image)
     size, mode = held.get("_size"), held.get("_mode", held.get("mode"))
     if type(size) is not tuple or [type(each) for each in size] != [int, int] or type(mode) is not str:

@@ -243,8 +243,7 @@ def _magic_calls(node: ast.Call) -> Iterator[tuple[str, str, str]]:
 
 def _public(module: str) -> set[str]:
     """Return what ``from module import *`` binds, when the module is there."""
-    found = sys.modules.get(module)
-    held = vars_of(found)
+    held = vars_of(sys.modules.get(module))
     listed = held.get("__all__")
     if type(listed) is list or type(listed) is tuple:
         return {name for name in listed if type(name) is str}
@@ -685,7 +684,11 @@ class _Traces:
         self._ids = {id(value) for value in self._hidden if _is_distinct(value)}
         self._cleared: set[int] = set()
         self._ways: dict[int, Callable[[Any], Iterable[Any]]] = {}
-        self._parts: set[int] | None = None
+
+    @cached_property
+    def _parts(self) -> set[int]:
+        held = self._reached(self._hidden, set(), set())
+        return self._ids | {id(each) for each in held if _is_part(each)}
 
     def lead_to(self, value: object) -> bool:
         """Whether a value is a hidden object, of a hidden class, or holds such an object or a cell's text."""
@@ -700,11 +703,7 @@ class _Traces:
 
     def share_with(self, value: object) -> bool:
         """Whether a value that was made from hidden ones is or holds a part of them, or uses their memory."""
-        if self._parts is None:
-            held = self._reached(self._hidden, set(), set())
-            self._parts = self._ids | {id(each) for each in held if _is_part(each)}
-        parts = self._parts
-        return any(id(held) in parts for held in self._reached([value], set(), set()))
+        return any(id(held) in self._parts for held in self._reached([value], set(), set()))
 
     def _reached(self, values: list[object], known: set[int], seen: set[int]) -> Iterator[object]:
         """Yield values and what they hold, the nearest first, except what is known or was seen."""
@@ -732,7 +731,7 @@ def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
     if kind is dict:
         return lambda held: [] if _is_of_module(held) else list(islice(held.values(), _MAX_ENTRIES))
     if issubclass(kind, type):
-        return _held_by_class
+        return lambda held: [member for _, member in islice(notebook_vars(held), _MAX_ENTRIES)]
     if kind is types.FunctionType:
         return lambda held: [held.__closure__, held.__defaults__, held.__kwdefaults__]
     if is_ndarray(value):
@@ -747,10 +746,6 @@ def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
     ):
         return lambda _: ()
     return (lambda held: [field_of(held, "base")]) if "ndarray" in names else gc.get_referents
-
-
-def _held_by_class(kind: type) -> list[Any]:
-    return [value for _, value in islice(notebook_vars(kind), _MAX_ENTRIES)]
 
 
 def _held_by_array(array: Any) -> list[Any]:
