@@ -184,24 +184,16 @@ def _missing(array: Any, others: int) -> tuple[int, int] | None:
         part = array[: _COUNTED // others]
         # A missing number is not equal to itself.
         return (int((part != part).sum()), len(part)) if kind in "fcmM" else None  # noqa: PLR0124
-    held = {name: field(array, name) for name in ("_mask", "_ndarray", "_pa_array", "_left")}
-    if is_ndarray(mask := held["_mask"]):
-        return _count(mask[: _COUNTED // others])
-    if library_of(values := held["_pa_array"]) == "pyarrow":
+    if library_of(values := field(array, "_pa_array")) == "pyarrow":
         return int(values.null_count), len(values)
-    if is_ndarray(inner := held["_ndarray"]) and qualified_name(type(array)) in {
-        "Categorical",
-        "PeriodArray",
-    }:
-        return _count(
-            inner[: _COUNTED // others] == (-1 if qualified_name(type(array)) == "Categorical" else _NO_TIME)
-        )
-    inner = inner if is_ndarray(inner) else held["_left"]
-    return _missing(inner, others) if is_ndarray(inner) else None
-
-
-def _count(mask: Any) -> tuple[int, int]:
-    return int(mask.sum()), len(mask)
+    mask, inner, left = (field(array, name) for name in ("_mask", "_ndarray", "_left"))
+    sign = {"Categorical": -1, "PeriodArray": _NO_TIME}.get(qualified_name(type(array)))
+    if sign is not None and is_ndarray(inner):
+        mask = inner[: _COUNTED // others] == sign
+    if is_ndarray(mask):
+        mask = mask[: _COUNTED // others]
+        return int(mask.sum()), len(mask)
+    return next((_missing(each, others) for each in (inner, left) if is_ndarray(each)), None)
 
 
 def _missing_objects(array: Any) -> tuple[int, int]:
@@ -278,17 +270,7 @@ def _index_line(index: _Column, word: str = "index") -> list[str]:
 
 def _pandas_frame(frame: Any, view: View) -> list[str]:
     shown, names, index = _pandas_parts(frame, view.columns)
-    lines = _heading(frame, index.length, names.length, shown, view, _names_of_columns(names))
-    lines += _index_line(index)
-    labels = index.first(view.rows) or [UNREAD] * min(view.rows, index.length)
-    secret = [is_secret_name(label) for label in labels]
-
-    def cells(column: _Column) -> list[str]:
-        shown = _cells(column.name, column.first(view.rows), len(labels), view.cell)
-        return [WITHHELD_CELL if hidden else cell for hidden, cell in zip(secret, shown, strict=False)]
-
-    columns = [_cells(index.name, labels, 0, view.cell), *map(cells, shown)]
-    return lines + _table(shown, columns, index.length, view, lines)
+    return _table(frame, index.length, names.length, shown, view, index, _names_of_columns(names))
 
 
 def _names_of_columns(names: _Column) -> str:
@@ -392,8 +374,7 @@ def _polars_column(name: str, kind: str, series: Any) -> _Column:
 def _polars_frame(frame: Any, view: View) -> list[str]:
     rust = polars_frame(frame)
     height, width = native(rust, "height")(), native(rust, "width")()
-    shown = _polars_columns(frame, view.columns)
-    return _numbered_table(_heading(frame, height, width, shown, view), shown, height, view)
+    return _table(frame, height, width, _polars_columns(frame, view.columns), view)
 
 
 def _polars_series(series: Any, view: View) -> list[str]:
@@ -433,8 +414,9 @@ _EXTENDED = "a class extends a type of its columns, so it is not looked into"
 
 def _arrow_table(table: Any, view: View) -> list[str]:
     shown = _arrow_columns(table, view.columns)
-    lines = _heading(table, table.num_rows, table.num_columns, shown or [], view)
-    return [lines[0], _EXTENDED] if shown is None else _numbered_table(lines, shown, table.num_rows, view)
+    if shown is None:
+        return [*_table(table, table.num_rows, table.num_columns, [], view)[:1], _EXTENDED]
+    return _table(table, table.num_rows, table.num_columns, shown, view)
 
 
 def _arrow_schema(value: Any, view: View) -> list[str]:
@@ -743,13 +725,30 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def _heading(
-    value: object, height: int, width: int, shown: list[_Column], view: View, names: str = ""
+def _table(
+    value: object,
+    height: int,
+    width: int,
+    shown: list[_Column],
+    view: View,
+    index: _Column | None = None,
+    names: str = "",
 ) -> list[str]:
-    """Return the size and the columns, and keep of the columns those that fit into half of the room."""
+    """Return the size of a frame, its columns (as many as fit into half of the room), its index and its first rows."""
     pairs = [(column.name, column.described(len(shown)) if view.rows else column.kind) for column in shown]
-    line = _columns_line(pairs, view, width, names)
-    return [f"{name_of(type(value))}, {height} rows {BY} {width} columns", *line]
+    lines = [f"{name_of(type(value))}, {height} rows {BY} {width} columns"]
+    lines += _columns_line(pairs, view, width, names)
+    count = min(height, view.rows)
+    labels: list[Any] = list(range(count))
+    if index is not None:
+        lines += _index_line(index)
+        labels = index.first(count) or [UNREAD] * count
+    secret = [is_secret_name(label) for label in labels]
+    cells = [_cells(index.name if index is not None else None, labels, count, view.cell)]
+    for column in shown:
+        entries = zip(secret, _cells(column.name, column.first(count), count, view.cell), strict=False)
+        cells.append([WITHHELD_CELL if is_secret else entry for is_secret, entry in entries])
+    return lines + _rows(shown, cells, height, view, lines)
 
 
 def _columns_line(pairs: list[tuple[Any, str]], view: View, width: int = 0, names: str = "") -> list[str]:
@@ -759,13 +758,7 @@ def _columns_line(pairs: list[tuple[Any, str]], view: View, width: int = 0, name
     return [f"columns{names}: {', '.join(fitting)}{f', … {rest:,} more' if rest > 0 else ''}"]
 
 
-def _numbered_table(lines: list[str], shown: list[_Column], height: int, view: View) -> list[str]:
-    count = min(height, view.rows)
-    cells = [_cells(column.name, column.first(view.rows), count, view.cell) for column in shown]
-    return lines + _table(shown, [list(map(str, range(count))), *cells], height, view, lines)
-
-
-def _table(
+def _rows(
     shown: list[_Column], columns: list[list[str]], height: int, view: View, before: list[str]
 ) -> list[str]:
     """Return the first rows, as many as fit; of rows that are too wide, the first columns."""
