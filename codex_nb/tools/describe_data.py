@@ -10,7 +10,7 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -42,6 +42,7 @@ from codex_nb.tools.safe_repr import (
     is_known_array,
     is_readable_dtype,
     is_void,
+    ndarray_base,
     of_ndarray,
     safe_text,
     times,
@@ -217,7 +218,7 @@ def _manager(value: Any) -> Any:
 
 
 def _pandas_parts(frame: Any, columns: int) -> tuple[list[_Column], _Column, _Column]:
-    """Return the first columns of a frame, the index of its columns, and that of its rows."""
+    """Return the first columns of a frame, the index of its rows, and that of its columns."""
     manager = _manager(frame)
     names, index = map(_axis, field(manager, "axes"))
     numbers, rows, blocks = manager.blknos, manager.blklocs, field(manager, "blocks")
@@ -227,7 +228,7 @@ def _pandas_parts(frame: Any, columns: int) -> tuple[list[_Column], _Column, _Co
         if is_ndarray(array) or (is_known(array) and array.ndim == _DIMENSIONS):
             array = array[rows[place]]
         shown.append(_column(name, array))
-    return shown, names, index
+    return shown, index, names
 
 
 def _axis(index: Any) -> _Column:
@@ -269,7 +270,7 @@ def _index_line(index: _Column, word: str = "index") -> list[str]:
 
 
 def _pandas_frame(frame: Any, view: View) -> list[str]:
-    shown, names, index = _pandas_parts(frame, view.columns)
+    shown, index, names = _pandas_parts(frame, view.columns)
     return _table(frame, index.length, names.length, shown, view, index, _names_of_columns(names))
 
 
@@ -279,15 +280,15 @@ def _names_of_columns(names: _Column) -> str:
     return f" (named {_label(names.name)})"
 
 
-def _series_parts(series: Any) -> tuple[_Column, _Column]:
+def _series_parts(series: Any) -> tuple[list[_Column], _Column]:
     """Return the values and the index of a series."""
     manager = _manager(series)
     (axis,), (block,) = field(manager, "axes"), field(manager, "blocks")
-    return _column(instance_vars(series).get("_name"), field(block, "values")), _axis(axis)
+    return [_column(instance_vars(series).get("_name"), field(block, "values"))], _axis(axis)
 
 
 def _pandas_series(series: Any, view: View) -> list[str]:
-    column, index = _series_parts(series)
+    (column,), index = _series_parts(series)
     name = "" if column.name is None else f", name {safe_text(column.name)}"
     lines = [
         f"{name_of(type(series))}, {index.length} values, {column.described()}{name}",
@@ -438,8 +439,13 @@ def _is_own_type(kind: Any) -> bool:
 
 def _arrow_scalar(value: Any, view: View) -> list[str] | None:
     # A nested one may hold values whose type a class extends.
-    is_plain = _PLAIN_SCALAR.fullmatch(qualified_name(type(value)))
+    is_plain = _PLAIN_SCALAR.fullmatch(qualified_name(type(value))) is not None
     return [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"] if is_plain else None
+
+
+def _scalar_columns(value: Any) -> list[_Column]:
+    is_plain = _PLAIN_SCALAR.fullmatch(qualified_name(type(value))) is not None
+    return [_column_of("", [value.as_py()])] if is_plain else []
 
 
 def _arrow_type(value: Any, _view: View) -> list[str] | None:
@@ -449,11 +455,14 @@ def _arrow_type(value: Any, _view: View) -> list[str] | None:
 
 def _arrow_array(array: Any, view: View) -> list[str]:
     first = f"{name_of(type(array))}, {len(array)} values"
+    columns = _array_columns(array)
+    return _values(f"{first}, {columns[0].described()}", columns[0], view) if columns else [first]
+
+
+def _array_columns(array: Any) -> list[_Column]:
+    """Return the values of an array of Arrow; none where a class may extend their type."""
     is_made_anew = qualified_name(type(array)) == "ChunkedArray" and has_own_arrow_types()
-    if is_made_anew or not _is_own_type(array.type):
-        return [first]
-    column = _arrow_column("", array)
-    return _values(f"{first}, {column.described()}", column, view)
+    return [] if is_made_anew or not _is_own_type(array.type) else [_arrow_column("", array)]
 
 
 def _duckdb(relation: Any, view: View) -> list[str]:
@@ -498,8 +507,7 @@ def _dask_other(value: Any, _view: View) -> list[str]:
 
 def _array(array: Any, view: View) -> list[str] | None:
     kind = type(array)
-    base = next((each for each in mro_of(kind) if qualified_name(each) == "ndarray"), None)
-    more = ""
+    base, more = ndarray_base(kind), ""
     if base is not None:
         shape, dtype = of_ndarray(array, "shape"), of_ndarray(array, "dtype")
     elif library_of(array) == "scipy":
@@ -548,14 +556,16 @@ def _flat(array: Any) -> Iterator[Any]:
 
 
 def _numpy_columns(array: Any) -> list[_Column]:
-    """Return the parts of a structured array, or its entries, where they are texts or raw data."""
-    dtype = field(array, "dtype")
-    if not is_readable_dtype(dtype) or dtype.kind not in "USV":
+    """Return the parts of a structured array, or its entries, where they are no numbers; no file is read for them."""
+    dtype, base = of_ndarray(array, "dtype"), ndarray_base(type(array))
+    if base is None or qualified_name(type(array)) == "memmap" or not is_readable_dtype(dtype):
         return []
-    entries = list(islice(_flat(array), _READ))
-    if not dtype.names:
-        return [_column_of("", [each.item() for each in entries])]
-    return [_column_of(name, [each[place] for each in entries]) for place, name in enumerate(dtype.names)]
+    if dtype.kind not in "USVOT":
+        return []
+    entries = list(islice(_flat(class_vars(base)["view"].__get__(array)(base)), _READ))
+    if dtype.names:
+        return [_column_of(name, [each[place] for each in entries]) for place, name in enumerate(dtype.names)]
+    return [_column_of("", [each.item() for each in entries] if dtype.kind in "US" else entries)]
 
 
 def _column_of(name: str, entries: list[Any]) -> _Column:
@@ -592,22 +602,24 @@ def _data_array(value: Any, view: View) -> list[str]:
     return lines + _attributes(slots_of(held.get("_variable")).get("_attrs"))
 
 
+def _in_memory(variable: Any) -> tuple[Any, _Column | None]:
+    """Return what an xarray variable keeps its values in, and the values where they are in memory."""
+    data = slots_of(variable).get("_data")
+    while library_of(data) == "xarray":
+        inner = (slots_of(data) | instance_vars(data)).get("array")
+        if inner is None:
+            break
+        data = inner
+    if library_of(data) == "pandas":
+        return data, _axis(data)
+    return data, _ndarray_column(None, data) if is_ndarray(data) else None
+
+
 def _variable(variable: Any) -> tuple[str, _Column | None]:
     """Return the dimensions, type and units of an xarray variable, and its values where they are in memory."""
     held: Any = slots_of(variable)
-    names, data, attributes = held.get("_dims"), held.get("_data"), held.get("_attrs")
-    while (
-        library_of(data) == "xarray"
-        and (inner := (slots_of(data) | instance_vars(data)).get("array")) is not None
-    ):
-        data = inner
-    column = (
-        _axis(data)
-        if library_of(data) == "pandas"
-        else _ndarray_column(None, data)
-        if is_ndarray(data)
-        else None
-    )
+    names, attributes = held.get("_dims"), held.get("_attrs")
+    data, column = _in_memory(variable)
     sizes = field(data, "shape") if is_ndarray(data) else (column.length,) if column else None
     if library_of(data) == "dask":
         kind = _dask_array(data, NORMAL_VIEW)[0].partition(", ")[2]
@@ -625,6 +637,16 @@ def _variable(variable: Any) -> tuple[str, _Column | None]:
     unit = f", in {units[:CELL]}" if units else ""
     missing = column.described().removeprefix(column.kind) if column else ""
     return f"({', '.join(shape)}) {kind}{unit}{missing}", column
+
+
+def _dataset_columns(value: Any) -> list[_Column]:
+    """Return the variables of an xarray object that are in memory, by their names."""
+    held = slots_of(value)
+    variables: list[tuple[object, Any]] = [*snapshot(held.get("_variables", held.get("_coords"))).items()]
+    if "_variable" in held:
+        variables.append((held.get("_name"), held["_variable"]))
+    columns = [(name, _in_memory(variable)[1]) for name, variable in variables]
+    return [replace(column, name=name) for name, column in columns if column is not None]
 
 
 def _sample(name: object, column: _Column | None, view: View) -> str:
@@ -797,17 +819,22 @@ def _all_columns(value: Any) -> tuple[list[_Column], _Column | None]:
     """Return the columns of any data object, and the index of its rows where it has one."""
     describe = _describer(value)
     if describe is _pandas_frame:
-        columns, _, index = _pandas_parts(value, _LOOKED_INTO)
-        return columns, index
+        return _pandas_parts(value, _LOOKED_INTO)[:2]
     if describe is _pandas_series:
-        column, index = _series_parts(value)
-        return [column], index
-    if describe is _pandas_index:
-        return [_axis(value)], None
-    if describe is _pandas_array:
-        return [_column(None, value)], None
-    if describe is _polars_frame or describe is _polars_series:
-        return _polars_columns(value, _LOOKED_INTO), None
-    if describe is _arrow_table:
-        return _arrow_columns(value, _LOOKED_INTO) or [], None
-    return _numpy_columns(value) if is_ndarray(value) else [], None
+        return _series_parts(value)
+    read = _COLUMNS.get(describe)
+    return [] if read is None else read(value), None
+
+
+_COLUMNS: dict[_Describe | None, Callable[[Any], list[_Column]]] = {
+    _pandas_index: lambda index: [_axis(index)],
+    _pandas_array: lambda array: [_column(None, array)],
+    _polars_frame: lambda frame: _polars_columns(frame, _LOOKED_INTO),
+    _polars_series: lambda series: _polars_columns(series, 1),
+    _arrow_table: lambda table: _arrow_columns(table, _LOOKED_INTO) or [],
+    _arrow_array: _array_columns,
+    _arrow_scalar: _scalar_columns,
+    _array: _numpy_columns,
+    _dataset: _dataset_columns,
+    _data_array: _dataset_columns,
+}

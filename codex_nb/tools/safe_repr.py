@@ -542,8 +542,13 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
 
 def of_ndarray(value: Any, name: str) -> Any:
     """Return the shape or dtype of an array of numpy as numpy knows it, whatever its class makes of them."""
-    base = next((each for each in mro_of(type(value)) if qualified_name(each) == "ndarray"), None)
+    base = ndarray_base(type(value))
     return field(value, name) if base is None else class_vars(base)[name].__get__(value)
+
+
+def ndarray_base(kind: type) -> type | None:
+    """Return the class of arrays that a class of numpy is derived from, None for every other."""
+    return next((each for each in mro_of(kind) if qualified_name(each) == "ndarray"), None)
 
 
 def length_of_axis(index: Any) -> int | None:
