@@ -368,14 +368,6 @@ _ATTRIBUTES = 8
 _FULL_ATTRIBUTES = 40
 
 
-class Detail(Enum):
-    """How much of a variable is shown."""
-
-    LINE = "line"
-    NORMAL = "normal"
-    FULL = "full"
-
-
 @dataclass(frozen=True)
 class _Limits:
     """What a level of detail allows: characters of a value, of an attribute, levels of nesting, bytes altogether."""
@@ -387,11 +379,12 @@ class _Limits:
     view: View
 
 
-_LIMITS = {
-    Detail.LINE: _Limits(SHORT, 40, 3, 400, LINE_VIEW),
-    Detail.NORMAL: _Limits(3 * SHORT, 80, 3, 3_000, NORMAL_VIEW),
-    Detail.FULL: _Limits(16_000, 2_000, 8, 64_000, FULL_VIEW),
-}
+class Detail(Enum):
+    """How much of a variable is shown."""
+
+    LINE = _Limits(SHORT, 40, 3, 400, LINE_VIEW)
+    NORMAL = _Limits(3 * SHORT, 80, 3, 3_000, NORMAL_VIEW)
+    FULL = _Limits(16_000, 2_000, 8, 64_000, FULL_VIEW)
 
 
 @dataclass(frozen=True)
@@ -419,11 +412,11 @@ def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> Descri
     except Exception as error:  # noqa: BLE001 -- a broken object of a library is described as far as possible
         lines = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"]
     rest = lines[1:] if detail is not Detail.LINE else []
-    return Description("\n".join(_within(_LIMITS[detail].room, f"{name}: {lines[0]}", rest)), whole, code)
+    return Description("\n".join(_within(detail.value.room, f"{name}: {lines[0]}", rest)), whole, code)
 
 
 def _shown(value: object, detail: Detail) -> SafeRepr:
-    return safe_repr(value, _LIMITS[detail].text, _LIMITS[detail].depth)
+    return safe_repr(value, detail.value.text, detail.value.depth)
 
 
 def _within(room: int, first: str, lines: list[str]) -> Iterator[str]:
@@ -452,7 +445,7 @@ def _withheld(value: Any) -> list[str]:
 
 
 def _lines(value: Any, detail: Detail) -> list[str]:
-    limits, kind = _LIMITS[detail], type(value)
+    limits, kind = detail.value, type(value)
     if is_plain(value):
         size = f" of {len(value):,}" if kind is str else ""
         return [f"{name_of(kind)}{size} = {_shown(value, detail).text}"]

@@ -829,6 +829,8 @@ def _all_columns(value: Any) -> tuple[list[_Column], _Column | None]:
 _COLUMNS: dict[_Describe | None, Callable[[Any], list[_Column]]] = {
     _pandas_index: lambda index: [_axis(index)],
     _pandas_array: lambda array: [_column(None, array)],
+    _grouped: lambda value: _all_columns(instance_vars(value).get("obj"))[0],
+    _styler: lambda value: _all_columns(instance_vars(value).get("data"))[0],
     _polars_frame: lambda frame: _polars_columns(frame, _LOOKED_INTO),
     _polars_series: lambda series: _polars_columns(series, 1),
     _arrow_table: lambda table: _arrow_columns(table, _LOOKED_INTO) or [],

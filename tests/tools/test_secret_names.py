@@ -125,7 +125,8 @@ def test_what_data_holds_in_memory_under_a_secret_name_is_known(name: str) -> No
     value = value_of(name)
     held: list[object] = [np.ma.masked_array([value], [False]), np.array([[value] * 20])]
     held += [np.array([value] * 20, dtype=object), np.array([value] * 20, dtype=np.dtypes.StringDType())]
-    holders: list[object] = []
+    frame = pd.DataFrame({"k": [1], name: [value]})
+    holders: list[object] = [frame.groupby("k"), frame.rolling(1), frame.style]
     if find_spec("pyarrow"):
         import pyarrow as pa
 
@@ -134,7 +135,7 @@ def test_what_data_holds_in_memory_under_a_secret_name_is_known(name: str) -> No
         import xarray as xr
 
         held.append(xr.DataArray([value]))
-        holders = [
+        holders += [
             xr.DataArray([value], name=name),
             xr.DataArray([1], dims="n", coords={name: ("n", [value])}),
             xr.Dataset({"n": 1, name: ("k", [value])}),
