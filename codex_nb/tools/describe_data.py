@@ -437,15 +437,17 @@ def _is_own_type(kind: Any) -> bool:
     return schema is not None and library_of(kind) == "pyarrow" and not is_extended(schema([("", kind)]))
 
 
+def _is_plain_scalar(value: Any) -> bool:
+    """Whether a scalar of Arrow is no nested one, which may hold values whose type a class extends."""
+    return _PLAIN_SCALAR.fullmatch(qualified_name(type(value))) is not None
+
+
 def _arrow_scalar(value: Any, view: View) -> list[str] | None:
-    # A nested one may hold values whose type a class extends.
-    is_plain = _PLAIN_SCALAR.fullmatch(qualified_name(type(value))) is not None
-    return [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"] if is_plain else None
-
-
-def _scalar_columns(value: Any) -> list[_Column]:
-    is_plain = _PLAIN_SCALAR.fullmatch(qualified_name(type(value))) is not None
-    return [_column_of("", [value.as_py()])] if is_plain else []
+    return (
+        [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"]
+        if _is_plain_scalar(value)
+        else None
+    )
 
 
 def _arrow_type(value: Any, _view: View) -> list[str] | None:
@@ -835,7 +837,7 @@ _COLUMNS: dict[_Describe | None, Callable[[Any], list[_Column]]] = {
     _polars_series: lambda series: _polars_columns(series, 1),
     _arrow_table: lambda table: _arrow_columns(table, _LOOKED_INTO) or [],
     _arrow_array: _array_columns,
-    _arrow_scalar: _scalar_columns,
+    _arrow_scalar: lambda value: [_column_of("", [value.as_py()])] if _is_plain_scalar(value) else [],
     _array: _numpy_columns,
     _dataset: _dataset_columns,
     _data_array: _dataset_columns,
