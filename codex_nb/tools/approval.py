@@ -214,6 +214,9 @@ class ApprovalMemory:
 class ApprovalRules:
     """Decides without asking where the policy or an earlier decision allows it.
 
+    ``replayed`` are the calls of a saved answer, all of which one decision allowed; ``answer`` are the tools that are
+    allowed for the rest of this answer.
+
     ========= ==== ======= ===== ============= =========== =============
     policy    none inspect read  declared_read allowed     edit, execute
     ========= ==== ======= ===== ============= =========== =============
@@ -226,12 +229,8 @@ class ApprovalRules:
 
     policy: ApprovalPolicy
     memory: ApprovalMemory = field(default_factory=ApprovalMemory)
-    replayed: frozenset[CallKey] = (
-        frozenset()
-    )  # the calls of a saved answer, all of which one decision allowed
-    answer: set[Hashable] = field(
-        default_factory=set
-    )  # the tools that are allowed for the rest of this answer
+    replayed: frozenset[CallKey] = frozenset()
+    answer: set[Hashable] = field(default_factory=set)
 
     def remember(self, effect: Effect, call: CallKey, decision: Decision) -> None:
         """Keep what a decision allows beyond its own call."""

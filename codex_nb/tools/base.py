@@ -31,7 +31,7 @@ from typing import (
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-from codex_nb.errors import InvalidArguments, UnknownTool
+from codex_nb.errors import InvalidArguments, ToolError, UnknownTool
 from codex_nb.parse import loads
 from codex_nb.tools.approval import ApprovalRequest, Approved, Effect
 from codex_nb.tools.hiding import Hidden
@@ -125,6 +125,13 @@ class Ports:
     run_cell: Callable[[str, str], Awaitable[RunResult]] | None = None
     shown_cells: dict[str, str] = field(default_factory=dict)
     ask_user: Callable[[Arguments], Awaitable[JsonObject | None]] | None = None
+
+
+def required(port: T | None, otherwise: str) -> T:
+    """Return what a tool needs of the ports; raises ToolError with this text where this place does not have it."""
+    if port is None:
+        raise ToolError(otherwise)
+    return port
 
 
 @dataclass(frozen=True)
@@ -408,10 +415,7 @@ def tool(
     >>> codex_nb.ask("How many orders are open?", tools=[open_orders], approval="auto").status
     'completed'
     """
-
-    def decorate(target: Callable[..., Any]) -> FunctionTool:
-        return _function_tool(target, name, description, Effect(effect))
-
+    decorate = functools.partial(_function_tool, name=name, description=description, effect=Effect(effect))
     return decorate if function is None else decorate(function)
 
 
@@ -429,12 +433,11 @@ class FunctionArguments(Arguments):
 class FunctionTool(Tool[FunctionArguments]):
     """A user's function as a tool; it can still be called as the function that it is.
 
-    ``model`` has the parameters, called ``names``, as its fields.
+    ``model`` has the parameters as its fields.
     """
 
     function: Callable[..., Any]
     model: type[BaseModel]
-    names: tuple[str, ...]
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the decorated function as if it had no decorator."""
@@ -494,7 +497,6 @@ def _function_tool(
         summary=f"{name} {_SUMMARIES[effect]}.",
         function=function,
         model=model,
-        names=names,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Approved, Effect
-from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
+from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult, required
 from codex_nb.tools.describe import Detail, describe, output_images, output_text
 from codex_nb.tools.hiding import source_of
 from codex_nb.tools.introspection import is_user_variable, snapshot
@@ -50,9 +50,7 @@ class RunPython(Arguments, extra="forbid"):
 
 
 async def _run(call: Approved[RunPython], ports: Ports) -> ToolResult:
-    kernel = ports.kernel
-    if kernel is None:
-        return ToolResult("There is no IPython kernel here to run code in.", ok=False)
+    kernel = required(ports.kernel, "There is no IPython kernel here to run code in.")
 
     def run() -> tuple[RunResult, str]:
         from codex_nb.tools.content_hash import Variables
@@ -113,9 +111,7 @@ class InspectVariables(Arguments, extra="forbid"):
 
 
 async def _inspect(call: Approved[InspectVariables], ports: Ports) -> ToolResult:
-    kernel = ports.kernel
-    if kernel is None:
-        return ToolResult("There is no kernel here to look into.", ok=False)
+    kernel = required(ports.kernel, "There is no kernel here to look into.")
     names = call.arguments.names
     return await ports.main_thread.call(lambda: inspect_variables(kernel.namespace(), names, ports.hidden()))
 

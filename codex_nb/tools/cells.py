@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from codex_nb.errors import ToolError
 from codex_nb.tools.approval import Approved, Effect
-from codex_nb.tools.base import Arguments, CallDisplay, Document, Ports, Tool, ToolResult
+from codex_nb.tools.base import Arguments, CallDisplay, Ports, Tool, ToolResult, required
 from codex_nb.tools.builtin import run_result
 from codex_nb.tools.describe import CellState, NewCell, RunResult
 from codex_nb.tools.nbmodel import asks_codex, shorten, truncate
@@ -35,12 +35,6 @@ def _normalised(source: str) -> str:
 
 Source = Annotated[str, AfterValidator(_normalised)]
 CellKind = Literal["code", "markdown"]
-
-
-def _document(ports: Ports) -> Document:
-    if ports.document is None:
-        raise ToolError(_NOT_HERE)
-    return ports.document
 
 
 def title_of(source: str) -> str:
@@ -84,7 +78,7 @@ class _Notebook:
 
 
 async def _read_notebook(ports: Ports) -> _Notebook:
-    snapshot = await _document(ports).read()
+    snapshot = await required(ports.document, _NOT_HERE).read()
     return _Notebook(snapshot, await ports.main_thread.call(ports.hidden))
 
 
@@ -246,7 +240,7 @@ def _from_percent_format(script: str) -> list[CellArguments]:
 async def _insert(call: Approved[InsertCells], ports: Ports) -> ToolResult:
     cells = [NewCell(cell.kind, cell.source) for cell in call.arguments.cells]
     try:
-        ids = await _document(ports).insert(cells, call.arguments.after)
+        ids = await required(ports.document, _NOT_HERE).insert(cells, call.arguments.after)
     except ToolError as problem:
         return ToolResult(f"No cell was inserted: {problem}", ok=False)
     ports.shown_cells.update(zip(ids, (cell.source for cell in cells), strict=True))
@@ -256,9 +250,6 @@ async def _insert(call: Approved[InsertCells], ports: Ports) -> ToolResult:
     states = tuple(CellState(cell_id, cell.source) for cell_id, cell in zip(ids, cells, strict=True))
     if not call.arguments.run:
         return ToolResult(inserted, cells=states)
-    if ports.run_cell is None:
-        text = f"{inserted} They were not run: cells cannot be run from here."
-        return ToolResult(text, ok=False, cells=states)
     code = [(cell_id, cell.source) for cell_id, cell in zip(ids, cells, strict=True) if cell.kind == "code"]
     ran = await _run_all(code, ports, inserted)
     return replace(ran, cells=(*states, *ran.cells))
@@ -304,9 +295,8 @@ async def _run_each(cells: list[tuple[str, str]], ports: Ports, heading: str) ->
 
 
 async def _visible_run(cell_id: str, source: str, ports: Ports) -> RunResult:
-    if ports.run_cell is None:
-        raise ToolError("cells cannot be run from here")
-    result = await ports.run_cell(cell_id, source)
+    run_cell = required(ports.run_cell, "cells cannot be run from here")
+    result = await run_cell(cell_id, source)
     hidden = await ports.main_thread.call(ports.hidden)
     return RunResult(hidden.outputs(result.outputs), result.error)
 
@@ -416,7 +406,7 @@ async def _edit(call: Approved[EditCell], ports: Ports) -> ToolResult:
     if not isinstance(edit, ProposedEdit):
         raise ToolError(_NOT_HERE)
     try:
-        await _document(ports).edit(edit.cell_id, edit.before, edit.after)
+        await required(ports.document, _NOT_HERE).edit(edit.cell_id, edit.before, edit.after)
     except ToolError as problem:
         return await _refused(ports, problem, {edit.cell_id: edit.before})
     ports.shown_cells[edit.cell_id] = edit.after
@@ -488,7 +478,7 @@ async def _delete(call: Approved[DeleteCells], ports: Ports) -> ToolResult:
         raise ToolError(_NOT_HERE)
     sources = {cell.cell_id: cell.source for cell in deletion.cells}
     try:
-        await _document(ports).delete(sources)
+        await required(ports.document, _NOT_HERE).delete(sources)
     except ToolError as problem:
         return await _refused(ports, problem, sources)
     states = tuple(CellState(cell_id, None) for cell_id in sources)
@@ -549,7 +539,7 @@ async def _propose_move(arguments: MoveCell, ports: Ports) -> MoveCell:
 
 async def _move(call: Approved[MoveCell], ports: Ports) -> ToolResult:
     try:
-        await _document(ports).move(call.arguments.cell_id, call.arguments.after)
+        await required(ports.document, _NOT_HERE).move(call.arguments.cell_id, call.arguments.after)
     except ToolError as problem:
         return ToolResult(f"Nothing was done: {problem}.", ok=False)
     return ToolResult(f"Moved the cell {call.arguments.cell_id}.")

@@ -6,6 +6,7 @@ this way, because a class of the user's or an unknown library decides what is in
 
 from __future__ import annotations
 
+import io
 import time
 import types
 from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
@@ -16,21 +17,21 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from codex_nb.tools.introspection import (
-    class_attribute,
     field,
     has_own_arrow_types,
     instance_vars,
+    is_extended,
     is_ndarray,
-    is_of_library,
     is_one_of,
     is_user_variable,
     library_of,
     module_of,
     name_of,
     native,
+    polars_frame,
     qualified_name,
 )
-from codex_nb.tools.safe_repr import BY, is_known, is_readable_dtype, safe_repr
+from codex_nb.tools.safe_repr import is_known_array, is_readable_dtype, safe_repr, shape_of, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ _DEEPEST = 8
 _LONGEST = 100_000
 _TWO_DIMENSIONS = 2
 _MOST_PARTS = 1_000  # of a value that has no hash
+_COUNTED = (list, tuple, dict, set, frozenset)
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 _MAPPINGS = (dict, OrderedDict, defaultdict, Counter)
 _SCALARS = (int, float, complex, bool, str, type(None), bytes)
@@ -184,30 +186,12 @@ def _listed(names: list[str]) -> str:
 
 def size_of(value: Any) -> str:
     """Return the size of data as text, such as that of a frame of 365 rows; empty for what has none."""
+    if is_one_of(type(value), _COUNTED):
+        return str(len(value))
     try:
-        return f" {BY} ".join(
-            f"{size}" for size in _shape(library_of(value), qualified_name(type(value)), value)
-        )
+        return times(shape_of(value) or ())
     except Exception:  # noqa: BLE001 -- a broken object of a library has no size
         return ""
-
-
-def _shape(library: str | None, name: str, value: Any) -> Sequence[int]:
-    match library, name:
-        case "pandas", "DataFrame" | "Series":
-            axes = field(instance_vars(value).get("_mgr"), "axes")
-            return [len(axis) for axis in reversed(axes) if library_of(axis) == "pandas"]
-        case "polars", "DataFrame":
-            rust = instance_vars(value)["_df"]
-            return [native(rust, "height")(), native(rust, "width")()]
-        case "pyarrow", "Table" | "RecordBatch":
-            return [value.num_rows, value.num_columns]
-        case "numpy", "ndarray":
-            shape: tuple[int, ...] = value.shape
-            return shape
-        case _:
-            is_counted = is_one_of(type(value), (list, tuple, dict, set, frozenset))
-            return [len(value)] if is_counted else []
 
 
 class _Writer:
@@ -234,11 +218,16 @@ class _Writer:
 
     def _bytes(self, data: Any) -> None:
         """Write a buffer of bytes."""
+        self._mark(f"{memoryview(data).nbytes} bytes")
+        self.write(data)
+
+    def write(self, data: Any) -> int:
+        """Write a buffer of bytes as it is, as a file does; return how many they are."""
         view = memoryview(data).cast("B")
-        self._mark(f"{len(view)} bytes")
         for start in range(0, len(view), _PIECE):
             self.check()
             self.hash.update(view[start : start + _PIECE])
+        return len(view)
 
     def add(self, value: Any, depth: int) -> None:
         """Write a value; raises _NotWhole."""
@@ -276,10 +265,11 @@ class _Writer:
             raise _NotWhole
         self._mark(f"{name_of(type(value))} {shown.text}")
 
-    def _entries(self, entries: Sequence[Any], depth: int) -> None:
+    def _entries(self, entries: Any, depth: int) -> None:
+        """Write the entries of a list, a tuple or an array of objects."""
         for start in range(0, len(entries), _ENTRIES):
             self.check()
-            piece = entries[start : start + _ENTRIES]
+            piece = list(entries[start : start + _ENTRIES])
             if _are_scalars(piece):
                 self._mark(_scalars_text(piece))
             else:
@@ -308,7 +298,7 @@ class _Writer:
             raise _NotWhole  # the text of a type of strings includes what stands for a missing value
         self._mark(f"{array.shape} {dtype}")
         if dtype.kind == "O":
-            self._object_entries(array)
+            self._entries(array.reshape(-1), 1)
         elif dtype.hasobject or not _is_packed(dtype):
             raise _NotWhole
         else:
@@ -324,11 +314,6 @@ class _Writer:
         for start in range(0, len(array), step):
             self.check()
             self.hash.update(array[start : start + step].copy(order="C").reshape(-1).view("u1"))
-
-    def _object_entries(self, array: Any) -> None:
-        flat = array.reshape(-1)
-        for start in range(0, len(flat), _ENTRIES):
-            self._entries(flat[start : start + _ENTRIES].tolist(), 1)
 
     # pandas
 
@@ -421,12 +406,7 @@ class _Writer:
 
     def polars(self, frame: Any) -> None:
         """Write a frame or a series of polars."""
-        if qualified_name(type(frame)) == "Series":
-            to_frame = class_attribute(type(frame), "to_frame")
-            if type(to_frame) is not types.FunctionType or not is_of_library(to_frame):
-                raise _NotWhole
-            frame = to_frame(frame)
-        rust = instance_vars(frame)["_df"]
+        rust = polars_frame(frame)
         if any(kind.startswith(("object", "ext[")) for kind in native(rust, "dtype_strings")()):
             raise _NotWhole
         native(rust, "write_ipc_stream")(_Sink(self), "uncompressed", True)
@@ -434,8 +414,8 @@ class _Writer:
     def arrow_table(self, table: Any) -> None:
         """Write a table or a batch of pyarrow."""
         schema = table.schema
-        if b"ARROW:extension:name" in schema.serialize().to_pybytes():
-            raise _NotWhole  # a class extends a type of it
+        if is_extended(schema):
+            raise _NotWhole
         if qualified_name(type(table)) == "Table":
             table = table.combine_chunks()  # in how many pieces it was made is not told
         from pyarrow import PythonFile, ipc
@@ -452,27 +432,19 @@ class _Writer:
         self.arrow_table(Table.from_arrays([array], names=[""]))
 
 
-class _Sink:
+class _Sink(io.RawIOBase):
     """A file that hashes what is written to it."""
-
-    closed = False
 
     def __init__(self, writer: _Writer) -> None:
         self._writer = writer
 
+    def writable(self) -> bool:
+        """Say that it takes bytes."""
+        return True
+
     def write(self, data: Any) -> int:
         """Hash bytes."""
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _PIECE):
-            self._writer.check()
-            self._writer.hash.update(view[start : start + _PIECE])
-        return len(view)
-
-    def flush(self) -> None:
-        """Keep nothing back."""
-
-    def close(self) -> None:
-        """Hold nothing open."""
+        return self._writer.write(data)
 
 
 _DATA: dict[tuple[str | None, str], Callable[[_Writer, Any], None]] = {
@@ -492,12 +464,6 @@ _DATA: dict[tuple[str | None, str], Callable[[_Writer, Any], None]] = {
     ("pyarrow", "RecordBatch"): _Writer.arrow_table,
     ("pyarrow", "ChunkedArray"): _Writer.arrow_array,
 }
-
-
-def is_known_array(array: Any) -> bool:
-    """Whether an array of pandas is made of exact classes, and of no type of pyarrow that a class extends."""
-    arrow = field(field(array, "_dtype"), "pyarrow_dtype")
-    return is_known(array) and (arrow is None or (library_of(arrow) == "pyarrow" and arrow.num_fields == 0))
 
 
 def _is_packed(dtype: Any) -> bool:

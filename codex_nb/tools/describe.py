@@ -154,7 +154,7 @@ def output_text(output: Mapping[str, Any], limit: int) -> str:
     """Return an output as text of at most about ``limit`` characters; empty for an image alone."""
     match output.get("output_type"):
         case "stream":
-            return strip_ansi(join_multiline(output.get("text", ""), limit)).rstrip("\n")
+            return _plain_text(output.get("text", ""), limit)
         case "error":
             return error_text(output, limit)
         case "execute_result" | "display_data" | "update_display_data":
@@ -213,7 +213,7 @@ def _data_text(data: Mapping[str, Any], limit: int) -> str:
         if kind.startswith(("application/vnd.plotly.", "application/vnd.vega")):
             lines = _plotly_lines(value) if "plotly" in kind else _vega_lines(value)
             return truncate("\n".join(["[a chart]", *lines]), limit)
-    plain = strip_ansi(join_multiline(data.get("text/plain", ""), limit)).rstrip("\n")
+    plain = _plain_text(data.get("text/plain", ""), limit)
     if plain and not _BARE.fullmatch(plain):
         return plain
     for kind in _CARRIERS:
@@ -230,6 +230,10 @@ def _text_of(kind: str, value: Any, limit: int) -> str:
         return _html_text(join_multiline(value, _LONGEST_HTML), limit)
     if kind == "application/json" and not isinstance(value, str):
         return truncate(json.dumps(value, ensure_ascii=False, default=str), limit)
+    return _plain_text(value, limit)
+
+
+def _plain_text(value: Any, limit: int) -> str:
     return strip_ansi(join_multiline(value, limit)).rstrip("\n")
 
 
@@ -364,14 +368,6 @@ _ATTRIBUTES = 8
 _FULL_ATTRIBUTES = 40
 
 
-class Detail(Enum):
-    """How much of a variable is shown."""
-
-    LINE = "line"
-    NORMAL = "normal"
-    FULL = "full"
-
-
 @dataclass(frozen=True)
 class _Limits:
     """What a level of detail allows: characters of a value, of an attribute, levels of nesting, bytes altogether."""
@@ -383,11 +379,12 @@ class _Limits:
     view: View
 
 
-_LIMITS = {
-    Detail.LINE: _Limits(SHORT, 40, 3, 400, LINE_VIEW),
-    Detail.NORMAL: _Limits(3 * SHORT, 80, 3, 3_000, NORMAL_VIEW),
-    Detail.FULL: _Limits(16_000, 2_000, 8, 64_000, FULL_VIEW),
-}
+class Detail(Enum):
+    """How much of a variable is shown."""
+
+    LINE = _Limits(SHORT, 40, 3, 400, LINE_VIEW)
+    NORMAL = _Limits(3 * SHORT, 80, 3, 3_000, NORMAL_VIEW)
+    FULL = _Limits(16_000, 2_000, 8, 64_000, FULL_VIEW)
 
 
 @dataclass(frozen=True)
@@ -404,22 +401,22 @@ class Description:
 
 def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> Description:
     """Describe a variable without running code of its own; a value that cannot be read is described by its type."""
-    code, is_secret = "", is_secret_name(name) and is_withheld(value)
+    code, whole = "", False
     try:
-        lines = _withheld(value) if is_secret else _lines(value, detail)
-        code = "" if is_secret else code_fingerprint(value) or ""
-        whole = bool(code) or (not is_secret and _shown(value, detail).whole)
+        if is_secret_name(name) and is_withheld(value):
+            lines = _withheld(value)
+        else:
+            lines = _lines(value, detail)
+            code = code_fingerprint(value) or ""
+            whole = bool(code) or _shown(value, detail).whole
     except Exception as error:  # noqa: BLE001 -- a broken object of a library is described as far as possible
-        lines, whole = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"], False
-    if detail is Detail.LINE:
-        lines = lines[:1]
-    return Description(
-        "\n".join(_within(_LIMITS[detail].room, f"{name}: {lines[0]}", lines[1:])), whole, code
-    )
+        lines = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"]
+    rest = lines[1:] if detail is not Detail.LINE else []
+    return Description("\n".join(_within(detail.value.room, f"{name}: {lines[0]}", rest)), whole, code)
 
 
 def _shown(value: object, detail: Detail) -> SafeRepr:
-    return safe_repr(value, _LIMITS[detail].text, _LIMITS[detail].depth)
+    return safe_repr(value, detail.value.text, detail.value.depth)
 
 
 def _within(room: int, first: str, lines: list[str]) -> Iterator[str]:
@@ -448,7 +445,7 @@ def _withheld(value: Any) -> list[str]:
 
 
 def _lines(value: Any, detail: Detail) -> list[str]:
-    limits, kind = _LIMITS[detail], type(value)
+    limits, kind = detail.value, type(value)
     if is_plain(value):
         size = f" of {len(value):,}" if kind is str else ""
         return [f"{name_of(kind)}{size} = {_shown(value, detail).text}"]
@@ -492,32 +489,22 @@ def _signature(function: types.FunctionType) -> str:
     names = list(code.co_varnames[:count])
     if code.co_kwonlyargcount:
         names.insert(code.co_argcount, "*")
-    shown = first_line(function.__doc__)
-    return f"function {exact_text(function.__name__)}({', '.join(names)}){f': {shown}' if shown else ''}"
-
-
-def first_line(docstring: object) -> str:
-    """Return the first line of a docstring."""
-    return docstring.strip().partition("\n")[0][:SHORT] if type(docstring) is str else ""
+    said = function.__doc__.strip().partition("\n")[0][:SHORT] if type(function.__doc__) is str else ""
+    return f"function {exact_text(function.__name__)}({', '.join(names)}){f': {said}' if said else ''}"
 
 
 def _foreign(value: object, limits: _Limits, *, full: bool) -> list[str]:
     kind, base = type(value), library_base(value) if library_of(value) is None else None
-    lines = [
-        name_of(kind)
-        if base is None
-        else f"{name_of(kind)}, a kind of {name_of(base)}, which is not looked into"
-    ]
+    lines = [name_of(kind)]
+    if base is not None:
+        lines = [f"{name_of(kind)}, a kind of {name_of(base)}, which is not looked into"]
     if not full and module_of(kind) != "__main__" and not defines(kind, "__dataclass_fields__"):
         return lines
     held = instance_vars(value)
     if base is None:
         record = parts_of(value)
-        held = {
-            **dict(record.entries if record is not None and record.is_record else ()),
-            **slots_of(value),
-            **held,
-        }
+        fields = dict(record.entries) if record is not None and record.is_record else {}
+        held = fields | slots_of(value) | held
     attributes = {name: each for name, each in snapshot(held).items() if name[:1] != "_"}
     limit = _FULL_ATTRIBUTES if full else _ATTRIBUTES
     rest = f", … {len(attributes):,} attributes" if len(attributes) > limit else ""
@@ -546,7 +533,7 @@ def describe_model(value: object, limit: int) -> list[str] | None:
             held = instance_vars(value)
             shown = [
                 _axes(each)
-                for each in _exact_list(held.get("_localaxes"))
+                for each in _exactly(list, held.get("_localaxes"))
                 if library_of(each) == "matplotlib"
             ]
             return [f"{name_of(type(value))}{_titled(held.get('_suptitle'))}, {len(shown)} axes", *shown]
@@ -578,17 +565,14 @@ def _estimator(value: object, limit: int) -> list[str]:
     features = fitted.pop("n_features_in_", None)
     on = f" on {features} features" if type(features) is int else ""
     shown = parameters if limit > FULL_VIEW.cell else changed
-    lines = [
-        f"{name_of(type(value))}, {f'fitted{on}' if fitted or on or _has_fitted_step(held) else 'not fitted'}"
-    ]
-    lines += (
-        [
-            f"parameters: {fields_text(shown, limit)}{'' if len(shown) == len(parameters) else ', others by default'}"
-        ]
-        if shown
-        else []
-    )
-    return lines + ([f"fitted: {fields_text(fitted, max(limit, 6 * SHORT))}"] if fitted else [])
+    state = f"fitted{on}" if fitted or on or _has_fitted_step(held) else "not fitted"
+    lines = [f"{name_of(type(value))}, {state}"]
+    if shown:
+        rest = "" if len(shown) == len(parameters) else ", others by default"
+        lines.append(f"parameters: {fields_text(shown, limit)}{rest}")
+    if fitted:
+        lines.append(f"fitted: {fields_text(fitted, max(limit, 6 * SHORT))}")
+    return lines
 
 
 def _fitted(held: Mapping[str, Any]) -> dict[str, Any]:
@@ -600,8 +584,7 @@ def _fitted(held: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has_fitted_step(held: Mapping[str, Any]) -> bool:
-    steps = held.get("steps")
-    entries = [step[-1] for step in _exact_list(steps) if type(step) is tuple and step]
+    entries = [step[-1] for step in _exactly(list, held.get("steps")) if type(step) is tuple and step]
     return any(_fitted(instance_vars(entry)) for entry in entries)
 
 
@@ -617,8 +600,7 @@ def _defaults(function: types.FunctionType) -> dict[str, object]:
 
 
 def _is_same(value: object, default: object) -> bool:
-    is_plain = type(value) in {str, int, float, bool, type(None)} if type(type(value)) is type else False
-    return value is default or (is_plain and type(value) is type(default) and value == default)
+    return value is default or (is_plain(value) and type(value) is type(default) and value == default)
 
 
 _MARKS = {
@@ -637,7 +619,7 @@ def _axes(value: object) -> str:
         *(f"{name}{_titled(label)}" for name, label in labels if _titled(label)),
     ]
     drawn: dict[str, list[str]] = {}
-    for child in chain(_exact_list(held.get("_children")), _exact_list(held.get("containers"))):
+    for child in chain(_exactly(list, held.get("_children")), _exactly(list, held.get("containers"))):
         if library_of(child) == "matplotlib":
             name = qualified_name(type(child))
             drawn.setdefault(_MARKS.get(name, ""), []).append(_drawn(instance_vars(child)))
@@ -654,10 +636,6 @@ def _drawn(held: Mapping[str, Any]) -> str:
     label, places = exact_text(held.get("_label")), held.get("_xorig")
     points = f" {field(places, 'size')} points" if is_ndarray(places) else ""
     return "" if label[:1] == "_" else f"{label[:SHORT]}{points}".strip()
-
-
-def _exact_list(value: Any) -> list[Any]:
-    return value if type(value) is list else []
 
 
 def _titled(text: object) -> str:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from codex_nb.tools.introspection import (
-    class_attribute,
     class_vars,
     defines,
     exact_text,
@@ -25,12 +23,13 @@ from codex_nb.tools.introspection import (
     find,
     has_own_arrow_types,
     instance_vars,
+    is_extended,
     is_ndarray,
-    is_of_library,
     library_of,
     mro_of,
     name_of,
     native,
+    polars_frame,
     qualified_name,
     slots_of,
     snapshot,
@@ -40,10 +39,13 @@ from codex_nb.tools.safe_repr import (
     BY,
     dtype_text,
     is_known,
+    is_known_array,
     is_readable_dtype,
     is_void,
+    ndarray_base,
     of_ndarray,
     safe_text,
+    times,
 )
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 
@@ -111,16 +113,14 @@ def describe_data(value: object, view: View) -> list[str] | None:
 
     None for whatever is not a known library's frame, series, array or dataset; raises whatever a broken one raises.
     """
-    library = library_of(value)
-    if library is None:
-        return None
-    describe = _describer(library, type(value))
+    describe = _describer(value)
     return None if describe is None else describe(value, view)
 
 
-def _describer(library: str | None, kind: type) -> _Describe | None:
-    """Return what describes a class of a library: by its own name, or by the nearest base that has one."""
-    for base in mro_of(kind):
+def _describer(value: object) -> _Describe | None:
+    """Return what describes an object of a library: by the name of its class, or of the nearest base that has one."""
+    library = library_of(value)
+    for base in mro_of(type(value)) if library is not None else ():
         if (describe := _KINDS.get((library, qualified_name(base)))) is not None:
             return describe
     return _array if library in {"numpy", "torch", "jax", "jaxlib", "h5py", "scipy"} else None
@@ -129,17 +129,10 @@ def _describer(library: str | None, kind: type) -> _Describe | None:
 def _column(name: object, array: Any) -> _Column:
     """Return a column that an array of numpy or pandas keeps."""
     if is_ndarray(array):
-        dtype = field(array, "dtype")
-        return _Column(
-            name,
-            lambda: _dtype(dtype, name),
-            len(array),
-            lambda part: array[part].tolist() if is_readable_dtype(dtype) else None,
-            lambda others: _missing(array, others),
-        )
-    if library_of(array) == "geopandas" and qualified_name(type(array)) == "GeometryArray":
-        return _geometry(name, array)
-    if library_of(array) in {"pandas", "geopandas"} and is_known(array) and _has_plain_type(array):
+        return _ndarray_column(name, array)
+    if library_of(array) == "geopandas" and is_ndarray(shapes := field(array, "_data")):
+        return _ndarray_column(name, shapes, f"geometry, CRS {_reference_system(array) or 'not set'}")
+    if library_of(array) == "pandas" and is_known_array(array):
         return _Column(
             name,
             lambda: _categories(array.dtype, name) or _dtype(array.dtype, name),
@@ -147,27 +140,27 @@ def _column(name: object, array: Any) -> _Column:
             lambda part: array[part].tolist(),
             lambda others: _missing(array, others),
         )
-    return _unread_column(name, array)
-
-
-def _unread_column(name: object, array: Any) -> _Column:
     return _Column(name, lambda: f"<{name_of(type(array))}>", 0, lambda _: None)
 
 
-def _geometry(name: object, array: Any) -> _Column:
-    """Return a column of shapes, whose type includes the coordinate reference system."""
-    held = instance_vars(array)
-    crs, shapes = held.get("_crs"), field(array, "_data")
-    system = exact_text(instance_vars(crs).get("srs")) if library_of(crs) == "pyproj" else ""
-    if not is_ndarray(shapes):
-        return _unread_column(name, array)
+def _ndarray_column(name: object, array: Any, type_text: str = "") -> _Column:
+    """Return the entries of an array of numpy; of several dimensions they are read only where they lie in order."""
+    dtype = field(array, "dtype")
+    flat = array.reshape(-1) if array.flags.contiguous else array
+    is_read = is_readable_dtype(dtype) and flat.ndim == 1
     return _Column(
         name,
-        lambda: f"geometry, CRS {system[:CELL] or 'not set'}",
-        len(shapes),
-        lambda part: shapes[part].tolist(),
-        lambda others: _missing(shapes, others),
+        lambda: type_text or _dtype(dtype, name),
+        array.size,
+        lambda part: flat[part].tolist() if is_read else None,
+        lambda others: _missing(flat, others),
     )
+
+
+def _reference_system(array: Any) -> str:
+    """Return the coordinate reference system of shapes of geopandas, as its user wrote it; empty without one."""
+    system = instance_vars(array).get("_crs")
+    return exact_text(instance_vars(system).get("srs"))[:CELL] if library_of(system) == "pyproj" else ""
 
 
 def _categories(dtype: Any, name: object) -> str:
@@ -183,12 +176,6 @@ def _categories(dtype: Any, name: object) -> str:
     return f"category[{', '.join(shown)}{rest}]{' ordered' if held.get('_ordered') is True else ''}"
 
 
-def _has_plain_type(array: Any) -> bool:
-    """Whether an array of pandas holds no type of pyarrow that is extended by a class."""
-    arrow = field(field(array, "_dtype"), "pyarrow_dtype")
-    return arrow is None or (library_of(arrow) == "pyarrow" and arrow.num_fields == 0)
-
-
 def _missing(array: Any, others: int) -> tuple[int, int] | None:
     """Count the missing values of an array of numpy or pandas, and among how many; no value is asked."""
     if is_ndarray(array):
@@ -198,24 +185,16 @@ def _missing(array: Any, others: int) -> tuple[int, int] | None:
         part = array[: _COUNTED // others]
         # A missing number is not equal to itself.
         return (int((part != part).sum()), len(part)) if kind in "fcmM" else None  # noqa: PLR0124
-    held = {name: field(array, name) for name in ("_mask", "_ndarray", "_pa_array", "_left")}
-    if is_ndarray(mask := held["_mask"]):
-        return _count(mask[: _COUNTED // others])
-    if library_of(values := held["_pa_array"]) == "pyarrow":
+    if library_of(values := field(array, "_pa_array")) == "pyarrow":
         return int(values.null_count), len(values)
-    if is_ndarray(inner := held["_ndarray"]) and qualified_name(type(array)) in {
-        "Categorical",
-        "PeriodArray",
-    }:
-        return _count(
-            inner[: _COUNTED // others] == (-1 if qualified_name(type(array)) == "Categorical" else _NO_TIME)
-        )
-    inner = inner if is_ndarray(inner) else held["_left"]
-    return _missing(inner, others) if is_ndarray(inner) else None
-
-
-def _count(mask: Any) -> tuple[int, int]:
-    return int(mask.sum()), len(mask)
+    mask, inner, left = (field(array, name) for name in ("_mask", "_ndarray", "_left"))
+    sign = {"Categorical": -1, "PeriodArray": _NO_TIME}.get(qualified_name(type(array)))
+    if sign is not None and is_ndarray(inner):
+        mask = inner[: _COUNTED // others] == sign
+    if is_ndarray(mask):
+        mask = mask[: _COUNTED // others]
+        return int(mask.sum()), len(mask)
+    return next((_missing(each, others) for each in (inner, left) if is_ndarray(each)), None)
 
 
 def _missing_objects(array: Any) -> tuple[int, int]:
@@ -239,7 +218,7 @@ def _manager(value: Any) -> Any:
 
 
 def _pandas_parts(frame: Any, columns: int) -> tuple[list[_Column], _Column, _Column]:
-    """Return the first columns of a frame, the index of its columns, and that of its rows."""
+    """Return the first columns of a frame, the index of its rows, and that of its columns."""
     manager = _manager(frame)
     names, index = map(_axis, field(manager, "axes"))
     numbers, rows, blocks = manager.blknos, manager.blklocs, field(manager, "blocks")
@@ -249,7 +228,7 @@ def _pandas_parts(frame: Any, columns: int) -> tuple[list[_Column], _Column, _Co
         if is_ndarray(array) or (is_known(array) and array.ndim == _DIMENSIONS):
             array = array[rows[place]]
         shown.append(_column(name, array))
-    return shown, names, index
+    return shown, index, names
 
 
 def _axis(index: Any) -> _Column:
@@ -291,18 +270,8 @@ def _index_line(index: _Column, word: str = "index") -> list[str]:
 
 
 def _pandas_frame(frame: Any, view: View) -> list[str]:
-    shown, names, index = _pandas_parts(frame, view.columns)
-    lines = _heading(frame, index.length, names.length, shown, view, _names_of_columns(names))
-    lines += _index_line(index)
-    labels = index.first(view.rows) or [UNREAD] * min(view.rows, index.length)
-    secret = [is_secret_name(label) for label in labels]
-
-    def cells(column: _Column) -> list[str]:
-        shown = _cells(column.name, column.first(view.rows), len(labels), view.cell)
-        return [WITHHELD_CELL if hidden else cell for hidden, cell in zip(secret, shown, strict=False)]
-
-    columns = [_cells(index.name, labels, 0, view.cell), *map(cells, shown)]
-    return lines + _table(shown, columns, index.length, view, lines)
+    shown, index, names = _pandas_parts(frame, view.columns)
+    return _table(frame, index.length, names.length, shown, view, index, _names_of_columns(names))
 
 
 def _names_of_columns(names: _Column) -> str:
@@ -311,15 +280,15 @@ def _names_of_columns(names: _Column) -> str:
     return f" (named {_label(names.name)})"
 
 
-def _series_parts(series: Any) -> tuple[_Column, _Column]:
+def _series_parts(series: Any) -> tuple[list[_Column], _Column]:
     """Return the values and the index of a series."""
     manager = _manager(series)
     (axis,), (block,) = field(manager, "axes"), field(manager, "blocks")
-    return _column(instance_vars(series).get("_name"), field(block, "values")), _axis(axis)
+    return [_column(instance_vars(series).get("_name"), field(block, "values"))], _axis(axis)
 
 
 def _pandas_series(series: Any, view: View) -> list[str]:
-    column, index = _series_parts(series)
+    (column,), index = _series_parts(series)
     name = "" if column.name is None else f", name {safe_text(column.name)}"
     lines = [
         f"{name_of(type(series))}, {index.length} values, {column.described()}{name}",
@@ -339,28 +308,25 @@ def _pandas_series(series: Any, view: View) -> list[str]:
 
 def _pandas_index(index: Any, view: View) -> list[str]:
     axis = _axis(index)
-    lines = [f"{name_of(type(index))}, {axis.length} values"]
-    values = _cells(axis.name, axis.first(view.rows * 2), 0, view.cell)
-    return [*lines, *_first_values(values, axis.length, view, lines), *_index_line(axis, "labels")]
+    first = f"{name_of(type(index))}, {axis.length} values"
+    return [*_values(first, axis, view), *_index_line(axis, "labels")]
 
 
 def _pandas_array(array: Any, view: View) -> list[str]:
     column = _column(None, array)
-    lines = [f"{name_of(type(array))}, {column.length} values, {column.described()}"]
-    return lines + _first_values(
-        _cells(None, column.first(view.rows * 2), 0, view.cell), column.length, view, lines
-    )
+    return _values(f"{name_of(type(array))}, {column.length} values, {column.described()}", column, view)
+
+
+def _values(first: str, column: _Column, view: View) -> list[str]:
+    """Return a line about an index, a series or an array, and its first values."""
+    cells = _cells(column.name, column.first(view.rows * 2), 0, view.cell)
+    return [first, *_first_values(cells, column.length, view, [first])]
 
 
 def _first_values(shown: list[str], length: int, view: View, before: list[str]) -> list[str]:
     """Return a line of the first values, as many as fit; all of them where they do."""
     room = view.room - sum(map(_bytes, before))
-    fitting: list[str] = []
-    for cell in shown:
-        room -= _bytes(cell) + 2
-        if fitting and room < 0:
-            break
-        fitting.append(cell)
+    fitting = shown[: max(_fitting((_bytes(cell) + 2 for cell in shown), room), 1)]
     rest = f", … {length - len(fitting):,} more" if length > len(fitting) else ""
     return [f"first: {', '.join(fitting)}{rest}"] if fitting else []
 
@@ -384,10 +350,7 @@ def _styler(value: Any, view: View) -> list[str] | None:
 
 def _polars_columns(value: Any, columns: int) -> list[_Column]:
     """Return the columns of a frame or of a series as Rust knows them: in Python a registered class may be a type."""
-    if name_of(type(value)) == "polars.Series":
-        to_frame = class_attribute(type(value), "to_frame")
-        value = to_frame(value) if type(to_frame) is types.FunctionType and is_of_library(to_frame) else None
-    frame = instance_vars(value)["_df"]
+    frame = polars_frame(value)
     names, kinds = native(frame, "columns")(), native(frame, "dtype_strings")()
     series = [native(frame, "to_series")(place) for place in range(min(columns, len(names)))]
     return [_polars_column(*each) for each in zip(names, kinds, series, strict=False)]
@@ -410,41 +373,34 @@ def _polars_column(name: str, kind: str, series: Any) -> _Column:
 
 
 def _polars_frame(frame: Any, view: View) -> list[str]:
-    native_frame = instance_vars(frame)["_df"]
-    height, width = native(native_frame, "height")(), native(native_frame, "width")()
-    shown = _polars_columns(frame, view.columns)
-    return _numbered_table(_heading(frame, height, width, shown, view), shown, height, view)
+    rust = polars_frame(frame)
+    height, width = native(rust, "height")(), native(rust, "width")()
+    return _table(frame, height, width, _polars_columns(frame, view.columns), view)
 
 
 def _polars_series(series: Any, view: View) -> list[str]:
     (column,) = _polars_columns(series, 1)
-    lines = [f"polars.Series, {column.length} values, {column.described()}, name {safe_text(column.name)}"]
-    values = _cells(column.name, column.first(view.rows * 2), 0, view.cell)
-    return lines + _first_values(values, column.length, view, lines)
-
-
-def _is_extended(schema: Any) -> bool:
-    """Whether a class extends a type of an Arrow schema: each look at it makes it anew."""
-    return b"ARROW:extension:name" in schema.serialize().to_pybytes()
+    first = f"polars.Series, {column.length} values, {column.described()}, name {safe_text(column.name)}"
+    return _values(first, column, view)
 
 
 def _arrow_columns(table: Any, columns: int) -> list[_Column] | None:
     """Return the columns of a table; None when a class extends one of their types."""
     schema = table.schema
-    if _is_extended(schema):
+    if is_extended(schema):
         return None
-    return [_arrow_column(schema.field(i), table.column(i)) for i in range(min(len(schema), columns))]
+    return [_arrow_column(schema.field(i).name, table.column(i)) for i in range(min(len(schema), columns))]
 
 
-def _arrow_column(column: Any, values: Any) -> _Column:
+def _arrow_column(name: str, values: Any) -> _Column:
     def read(part: slice) -> list[Any]:
         start, stop, _ = part.indices(len(values))
         entries: list[Any] = values.slice(start, stop - start).to_pylist()
         return entries
 
     return _Column(
-        column.name,
-        lambda: _short_type(str(column.type), column.name),
+        name,
+        lambda: _short_type(str(values.type), name),
         len(values),
         read,
         lambda _: (int(values.null_count), len(values)),
@@ -459,14 +415,15 @@ _EXTENDED = "a class extends a type of its columns, so it is not looked into"
 
 def _arrow_table(table: Any, view: View) -> list[str]:
     shown = _arrow_columns(table, view.columns)
-    lines = _heading(table, table.num_rows, table.num_columns, shown or [], view)
-    return [lines[0], _EXTENDED] if shown is None else _numbered_table(lines, shown, table.num_rows, view)
+    if shown is None:
+        return [*_table(table, table.num_rows, table.num_columns, [], view)[:1], _EXTENDED]
+    return _table(table, table.num_rows, table.num_columns, shown, view)
 
 
 def _arrow_schema(value: Any, view: View) -> list[str]:
     schema = value if qualified_name(type(value)) == "Schema" else value.schema
     first = f"{name_of(type(value))}, {len(schema)} columns"
-    if _is_extended(schema):
+    if is_extended(schema):
         return [first, _EXTENDED]
     return [
         first,
@@ -474,38 +431,40 @@ def _arrow_schema(value: Any, view: View) -> list[str]:
     ]
 
 
-def _arrow_field(kind: Any) -> Any:
-    """Return a field of a type; None when a class extends it."""
-    held = vars_of(sys.modules.get("pyarrow"))
-    if library_of(kind) != "pyarrow":
-        return None
-    field_of_type = held["field"]("", kind)
-    return None if _is_extended(held["schema"]([field_of_type])) else field_of_type
+def _is_own_type(kind: Any) -> bool:
+    """Whether a type is one of Arrow's own, of which no part is extended by a class."""
+    schema = vars_of(sys.modules.get("pyarrow")).get("schema")
+    return schema is not None and library_of(kind) == "pyarrow" and not is_extended(schema([("", kind)]))
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    """Whether a scalar of Arrow is no nested one, which may hold values whose type a class extends."""
+    return _PLAIN_SCALAR.fullmatch(qualified_name(type(value))) is not None
 
 
 def _arrow_scalar(value: Any, view: View) -> list[str] | None:
-    # A nested one may hold values whose type a class extends.
-    is_plain = _PLAIN_SCALAR.fullmatch(qualified_name(type(value)))
-    return [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"] if is_plain else None
+    return (
+        [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"]
+        if _is_plain_scalar(value)
+        else None
+    )
 
 
-def _arrow_type(value: Any, view: View) -> list[str] | None:
-    del view
+def _arrow_type(value: Any, _view: View) -> list[str] | None:
     kind = value.type if qualified_name(type(value)) == "Field" else value
-    return None if _arrow_field(kind) is None else [f"{name_of(type(value))} = {value}"]
+    return [f"{name_of(type(value))} = {value}"] if _is_own_type(kind) else None
 
 
 def _arrow_array(array: Any, view: View) -> list[str]:
-    kind = f"{name_of(type(array))}, {len(array)} values"
+    first = f"{name_of(type(array))}, {len(array)} values"
+    columns = _array_columns(array)
+    return _values(f"{first}, {columns[0].described()}", columns[0], view) if columns else [first]
+
+
+def _array_columns(array: Any) -> list[_Column]:
+    """Return the values of an array of Arrow; none where a class may extend their type."""
     is_made_anew = qualified_name(type(array)) == "ChunkedArray" and has_own_arrow_types()
-    arrow_field = None if is_made_anew else _arrow_field(array.type)
-    if arrow_field is None:
-        return [kind]
-    column = _arrow_column(arrow_field, array)
-    lines = [f"{kind}, {column.described()}"]
-    return lines + _first_values(
-        _cells(None, column.first(view.rows * 2), 0, view.cell), column.length, view, lines
-    )
+    return [] if is_made_anew or not _is_own_type(array.type) else [_arrow_column("", array)]
 
 
 def _duckdb(relation: Any, view: View) -> list[str]:
@@ -513,9 +472,8 @@ def _duckdb(relation: Any, view: View) -> list[str]:
     return [f"{name_of(type(relation))}, not computed, {len(pairs)} columns", *_columns_line(pairs, view)]
 
 
-def _lazy(value: Any, view: View) -> list[str]:
+def _lazy(value: Any, _view: View) -> list[str]:
     # Resolving the schema calls functions in the plan and opens the files that it scans.
-    del view
     return [f"{name_of(type(value))}, not collected: its columns are not known before its plan is resolved"]
 
 
@@ -528,29 +486,18 @@ def _dask_frame(value: Any, view: View) -> list[str]:
     return [f"{name_of(type(value))}{f',{kind}' if kind else ''}{blocks}, not computed", *lines]
 
 
-def _dask_array(value: Any, view: View) -> list[str]:
-    del view
-    chunks: Any = slots_of(value).get("_Array__chunks")
-    sizes = (
-        [sum(each) if all(type(n) is int for n in each) else UNREAD for each in chunks]
-        if _is_nested(chunks)
-        else []
-    )
-    blocks = [len(each) for each in chunks] if sizes else []
-    meta = slots_of(value).get("_meta")
+def _dask_array(value: Any, _view: View) -> list[str]:
+    held: Any = slots_of(value)
+    chunks, meta = held.get("_Array__chunks"), held.get("_meta")
+    if type(chunks) is not tuple or not all(type(each) is tuple for each in chunks):
+        chunks = ()
+    shape = times(sum(each) if all(type(n) is int for n in each) else UNREAD for each in chunks)
     kind = dtype_text(field(meta, "dtype")) if is_ndarray(meta) else name_of(type(meta))
-    shape = f" {BY} ".join(map(str, sizes)) or "scalar"
-    return [
-        f"{name_of(type(value))}, {shape}, {kind}, in {f' {BY} '.join(map(str, blocks)) or 1} chunks, not computed"
-    ]
+    blocks = times(map(len, chunks)) or "1"
+    return [f"{name_of(type(value))}, {shape or 'scalar'}, {kind}, in {blocks} chunks, not computed"]
 
 
-def _is_nested(chunks: object) -> bool:
-    return type(chunks) is tuple and all(type(each) is tuple for each in chunks)
-
-
-def _dask_other(value: Any, view: View) -> list[str]:
-    del view
+def _dask_other(value: Any, _view: View) -> list[str]:
     held = slots_of(value) | instance_vars(value)
     told = [
         f"{name} {safe_text(held[name])}"
@@ -562,8 +509,7 @@ def _dask_other(value: Any, view: View) -> list[str]:
 
 def _array(array: Any, view: View) -> list[str] | None:
     kind = type(array)
-    base = next((each for each in mro_of(kind) if qualified_name(each) == "ndarray"), None)
-    more = ""
+    base, more = ndarray_base(kind), ""
     if base is not None:
         shape, dtype = of_ndarray(array, "shape"), of_ndarray(array, "dtype")
     elif library_of(array) == "scipy":
@@ -576,32 +522,27 @@ def _array(array: Any, view: View) -> list[str] | None:
         return None
     if not issubclass(type(shape), tuple) or not all(type(size) is int for size in tuple.__iter__(shape)):
         return None
-    sizes = f" {BY} ".join(map(str, tuple.__iter__(shape))) or "scalar"
-    lines = [f"{name_of(kind)}, {sizes}, {_dtype(dtype)}{more}"]
-    return (
-        lines
-        if base is None
-        else [f"{lines[0]}{_masked(array)}", *_entries_of_array(array, base, dtype, view)]
-    )
-
-
-def _masked(array: Any) -> str:
+    first = f"{name_of(kind)}, {times(tuple.__iter__(shape)) or 'scalar'}, {_dtype(dtype)}{more}"
+    if base is None:
+        return [first]
     mask = field(array, "_mask")
-    is_mask = qualified_name(type(array)) == "MaskedArray" and is_ndarray(mask)
-    return f", {int(mask.sum()):,} masked" if is_mask and mask.dtype.kind == "b" else ""
+    if not is_ndarray(mask) or mask.dtype.kind != "b" or mask.shape != shape:
+        return [first, *_entries_of_array(array, base, dtype, view)]
+    return [f"{first}, {int(mask.sum()):,} masked", *_entries_of_array(array, base, dtype, view, mask)]
 
 
-def _entries_of_array(array: Any, base: type, dtype: Any, view: View) -> list[str]:
+def _entries_of_array(array: Any, base: type, dtype: Any, view: View, mask: Any = None) -> list[str]:
     """Return the first entries of an array, and how many numbers in it are missing; files are not read for them."""
-    if qualified_name(type(array)) == "memmap" or not view.rows or not is_readable_dtype(dtype):
-        return ["memory-mapped, its values are not read"] if qualified_name(type(array)) == "memmap" else []
+    if qualified_name(type(array)) == "memmap":
+        return ["memory-mapped, its values are not read"]
+    if not view.rows or not is_readable_dtype(dtype):
+        return []
     plain = class_vars(base)["view"].__get__(array)(base)
     size = plain.size
     names = field(dtype, "names")
     read = _FIRST_VALUES if view.rows < _ROWS_OF_FULL else _ROWS_OF_FULL
     cells = _cells(names, list(islice(_flat(plain), read)), 0, view.cell)
-    mask = field(array, "_mask")
-    if is_ndarray(mask) and mask.shape == plain.shape and field(mask, "dtype").kind == "b":
+    if mask is not None:
         cells = ["--" if hidden else cell for hidden, cell in zip(mask.flat, cells, strict=False)]
     lines = _first_values(cells, size, view, [])
     if size <= _COUNTED and plain.dtype.kind in "fcmM" and (missing := int((plain != plain).sum())):  # noqa: PLR0124 -- as above
@@ -617,14 +558,16 @@ def _flat(array: Any) -> Iterator[Any]:
 
 
 def _numpy_columns(array: Any) -> list[_Column]:
-    """Return the parts of a structured array, or its entries, where they are texts or raw data."""
-    dtype = field(array, "dtype")
-    if not is_readable_dtype(dtype) or dtype.kind not in "USV":
+    """Return the parts of a structured array, or its entries, where they are no numbers; no file is read for them."""
+    dtype, base = of_ndarray(array, "dtype"), ndarray_base(type(array))
+    if base is None or qualified_name(type(array)) == "memmap" or not is_readable_dtype(dtype):
         return []
-    entries = list(islice(_flat(array), _READ))
-    if not dtype.names:
-        return [_column_of("", [each.item() for each in entries])]
-    return [_column_of(name, [each[place] for each in entries]) for place, name in enumerate(dtype.names)]
+    if dtype.kind not in "USVOT":
+        return []
+    entries = list(islice(_flat(class_vars(base)["view"].__get__(array)(base)), _READ))
+    if dtype.names:
+        return [_column_of(name, [each[place] for each in entries]) for place, name in enumerate(dtype.names)]
+    return [_column_of("", [each.item() for each in entries] if dtype.kind in "US" else entries)]
 
 
 def _column_of(name: str, entries: list[Any]) -> _Column:
@@ -639,12 +582,9 @@ def _dataset(value: Any, view: View) -> list[str]:
     variables = [(name, *_variable(variable)) for name, variable in snapshot(held.get("_variables")).items()]
     shown = ", ".join(f"{_label(name)}: {_cell(size)}" for name, size in snapshot(held.get("_dims")).items())
     lines = [f"{name_of(type(value))}, {shown or 'no dimensions'}"]
-    for word, wanted in (("coordinates", True), ("variables", False)):
-        those = [
-            each
-            for each in variables
-            if any(each[0] == name for name in names if type(name) is str) is wanted
-        ]
+    known = {name for name in names if type(name) is str}
+    for word, is_coordinate in (("coordinates", True), ("variables", False)):
+        those = [each for each in variables if (each[0] in known) is is_coordinate]
         lines += [f"{word}: {len(those)}"] if those else []
         lines += [
             f"  {_label(name)} {text}{_sample(name, column, view)}"
@@ -664,16 +604,24 @@ def _data_array(value: Any, view: View) -> list[str]:
     return lines + _attributes(slots_of(held.get("_variable")).get("_attrs"))
 
 
+def _in_memory(variable: Any) -> tuple[Any, _Column | None]:
+    """Return what an xarray variable keeps its values in, and the values where they are in memory."""
+    data = slots_of(variable).get("_data")
+    while library_of(data) == "xarray":
+        inner = (slots_of(data) | instance_vars(data)).get("array")
+        if inner is None:
+            break
+        data = inner
+    if library_of(data) == "pandas":
+        return data, _axis(data)
+    return data, _ndarray_column(None, data) if is_ndarray(data) else None
+
+
 def _variable(variable: Any) -> tuple[str, _Column | None]:
     """Return the dimensions, type and units of an xarray variable, and its values where they are in memory."""
     held: Any = slots_of(variable)
-    names, data, attributes = held.get("_dims"), held.get("_data"), held.get("_attrs")
-    while (
-        library_of(data) == "xarray"
-        and (inner := (slots_of(data) | instance_vars(data)).get("array")) is not None
-    ):
-        data = inner
-    column = _axis(data) if library_of(data) == "pandas" else _flat_column(data) if is_ndarray(data) else None
+    names, attributes = held.get("_dims"), held.get("_attrs")
+    data, column = _in_memory(variable)
     sizes = field(data, "shape") if is_ndarray(data) else (column.length,) if column else None
     if library_of(data) == "dask":
         kind = _dask_array(data, NORMAL_VIEW)[0].partition(", ")[2]
@@ -693,28 +641,20 @@ def _variable(variable: Any) -> tuple[str, _Column | None]:
     return f"({', '.join(shape)}) {kind}{unit}{missing}", column
 
 
-def _flat_column(array: Any) -> _Column:
-    flat = array.reshape(-1) if array.flags.contiguous else array
-    dtype = field(array, "dtype")
-    is_read = is_readable_dtype(dtype) and flat.ndim <= 1
-    return _Column(
-        None,
-        lambda: dtype_text(dtype),
-        array.size,
-        lambda part: flat[part].tolist() if is_read else None,
-        lambda others: _missing(flat, others),
-    )
+def _dataset_columns(value: Any) -> list[_Column]:
+    """Return the variables of an xarray object that are in memory, by their names."""
+    held = slots_of(value)
+    variables: list[tuple[object, Any]] = [*snapshot(held.get("_variables", held.get("_coords"))).items()]
+    if "_variable" in held:
+        variables.append((held.get("_name"), held["_variable"]))
+    columns = [(name, _in_memory(variable)[1]) for name, variable in variables]
+    return [replace(column, name=name) for name, column in columns if column is not None]
 
 
 def _sample(name: object, column: _Column | None, view: View) -> str:
-    cells = (
-        _cells(name, column.first(min(view.rows, _FIRST_VALUES))) if column is not None and view.rows else []
-    )
-    return (
-        f" = {', '.join(cells)}{', …' if column is not None and column.length > len(cells) else ''}"
-        if cells
-        else ""
-    )
+    if column is None or not (cells := _cells(name, column.first(min(view.rows, _FIRST_VALUES)))):
+        return ""
+    return f" = {', '.join(cells)}{', …' if column.length > len(cells) else ''}"
 
 
 def _attributes(held: object) -> list[str]:
@@ -722,8 +662,7 @@ def _attributes(held: object) -> list[str]:
     return [f"attributes: {shown}"] if shown else []
 
 
-def _image(image: Any, view: View) -> list[str] | None:
-    del view
+def _image(image: Any, _view: View) -> list[str] | None:
     held = instance_vars(image)
     size, mode = held.get("_size"), held.get("_mode", held.get("mode"))
     if type(size) is not tuple or [type(each) for each in size] != [int, int] or type(mode) is not str:
@@ -810,53 +749,59 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def _heading(
-    value: object, height: int, width: int, shown: list[_Column], view: View, names: str = ""
+def _table(
+    value: object,
+    height: int,
+    width: int,
+    shown: list[_Column],
+    view: View,
+    index: _Column | None = None,
+    names: str = "",
 ) -> list[str]:
-    """Return the size and the columns, and keep of the columns those that fit into half of the room."""
+    """Return the size of a frame, its columns (as many as fit into half of the room), its index and its first rows."""
     pairs = [(column.name, column.described(len(shown)) if view.rows else column.kind) for column in shown]
-    line = _columns_line(pairs, view, width, names)
-    return [f"{name_of(type(value))}, {height} rows {BY} {width} columns", *line]
+    lines = [f"{name_of(type(value))}, {height} rows {BY} {width} columns"]
+    lines += _columns_line(pairs, view, width, names)
+    count = min(height, view.rows)
+    labels: list[Any] = list(range(count))
+    if index is not None:
+        lines += _index_line(index)
+        labels = index.first(count) or [UNREAD] * count
+    secret = [is_secret_name(label) for label in labels]
+    cells = [_cells(index.name if index is not None else None, labels, count, view.cell)]
+    for column in shown:
+        entries = zip(secret, _cells(column.name, column.first(count), count, view.cell), strict=False)
+        cells.append([WITHHELD_CELL if is_secret else entry for is_secret, entry in entries])
+    return lines + _rows(shown, cells, height, view, lines)
 
 
 def _columns_line(pairs: list[tuple[Any, str]], view: View, width: int = 0, names: str = "") -> list[str]:
-    room, fitting = view.room // 2, []
-    for name, kind in pairs[: view.columns]:
-        fitting.append(f"{_label(name)} {kind}")
-        room -= _bytes(fitting[-1]) + 2
-        if room < 0:
-            break
+    texts = [f"{_label(name)} {kind}" for name, kind in pairs[: view.columns]]
+    fitting = texts[: _fitting((_bytes(text) + 2 for text in texts), view.room // 2) + 1]
     rest = max(width, len(pairs)) - len(fitting)
     return [f"columns{names}: {', '.join(fitting)}{f', … {rest:,} more' if rest > 0 else ''}"]
 
 
-def _numbered_table(lines: list[str], shown: list[_Column], height: int, view: View) -> list[str]:
-    count = min(height, view.rows)
-    cells = [_cells(column.name, column.first(view.rows), count, view.cell) for column in shown]
-    return lines + _table(shown, [list(map(str, range(count))), *cells], height, view, lines)
-
-
-def _table(
+def _rows(
     shown: list[_Column], columns: list[list[str]], height: int, view: View, before: list[str]
 ) -> list[str]:
     """Return the first rows, as many as fit; of rows that are too wide, the first columns."""
     room = view.room - sum(map(_bytes, before))
     rows = [[" ".join(cell.split()) for cell in row] for row in zip(*columns, strict=False)]
     names = ["", *(_label(column.name) for column in shown)]
-    width = max(_fitting(names, rows[:1], room // 2), 2)
+    widths = (max(map(_bytes, cells)) + 3 for cells in zip(names, *rows[:1], strict=False))
+    width = max(_fitting(widths, room // 2), 2)
     lines = [" | ".join(row[:width]) for row in (names, *rows)]
-    sizes = itertools.accumulate(_bytes(line) + 1 for line in lines)
-    count = max(sum(size <= room for size in sizes) - 1, min(len(rows), 1))
+    count = max(_fitting((_bytes(line) + 1 for line in lines), room) - 1, min(len(rows), 1))
     if not count:
         return []
     of = f" of the first {width - 1} columns" if width <= len(shown) else ""
     return [f"{f'first {count} rows' if height > count else 'rows'}{of}:", *lines[: count + 1]]
 
 
-def _fitting(names: list[str], rows: list[list[str]], room: int) -> int:
-    """Return how many columns fit into a line, names and cells alike."""
-    widths = (max(_bytes(cell) for cell in column) + 3 for column in zip(names, *rows, strict=False))
-    return sum(size <= room for size in itertools.accumulate(widths))
+def _fitting(sizes: Iterable[int], room: int) -> int:
+    """Return how many of the first fit into so many bytes."""
+    return sum(total <= room for total in itertools.accumulate(sizes))
 
 
 def secret_columns(value: Any, *, everything: bool) -> Iterator[tuple[object, list[Any]]]:
@@ -874,19 +819,26 @@ def secret_columns(value: Any, *, everything: bool) -> Iterator[tuple[object, li
 
 def _all_columns(value: Any) -> tuple[list[_Column], _Column | None]:
     """Return the columns of any data object, and the index of its rows where it has one."""
-    describe = _describer(library_of(value), type(value))
+    describe = _describer(value)
     if describe is _pandas_frame:
-        columns, _, index = _pandas_parts(value, _LOOKED_INTO)
-        return columns, index
+        return _pandas_parts(value, _LOOKED_INTO)[:2]
     if describe is _pandas_series:
-        column, index = _series_parts(value)
-        return [column], index
-    if describe is _pandas_index:
-        return [_axis(value)], None
-    if describe is _pandas_array:
-        return [_column(None, value)], None
-    if describe is _polars_frame or describe is _polars_series:
-        return _polars_columns(value, _LOOKED_INTO), None
-    if describe is _arrow_table:
-        return _arrow_columns(value, _LOOKED_INTO) or [], None
-    return _numpy_columns(value) if is_ndarray(value) else [], None
+        return _series_parts(value)
+    read = _COLUMNS.get(describe)
+    return [] if read is None else read(value), None
+
+
+_COLUMNS: dict[_Describe | None, Callable[[Any], list[_Column]]] = {
+    _pandas_index: lambda index: [_axis(index)],
+    _pandas_array: lambda array: [_column(None, array)],
+    _grouped: lambda value: _all_columns(instance_vars(value).get("obj"))[0],
+    _styler: lambda value: _all_columns(instance_vars(value).get("data"))[0],
+    _polars_frame: lambda frame: _polars_columns(frame, _LOOKED_INTO),
+    _polars_series: lambda series: _polars_columns(series, 1),
+    _arrow_table: lambda table: _arrow_columns(table, _LOOKED_INTO) or [],
+    _arrow_array: _array_columns,
+    _arrow_scalar: lambda value: [_column_of("", [value.as_py()])] if _is_plain_scalar(value) else [],
+    _array: _numpy_columns,
+    _dataset: _dataset_columns,
+    _data_array: _dataset_columns,
+}

@@ -35,10 +35,10 @@ from pydantic import Field
 
 from codex_nb.parse import image_type, picture_of
 from codex_nb.tools.approval import Approved, Effect
-from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult, required
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
 from codex_nb.tools.nbmodel import truncate
-from codex_nb.tools.secrets import is_secret_name
+from codex_nb.tools.secrets import is_secret_name, word_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +66,7 @@ _FOLDER_FLAGS = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_DIRECTORY
 _SEARCH = getattr(os, "O_PATH", os.O_RDONLY)  # needs no permission to list the folder
 _WALKS = {os.open, os.stat} <= os.supports_dir_fd
 _NOT_A_FILE = "is not a file"
+_NO_FOLDER = "There is no notebook folder here."
 _NO_NAME = "is not a valid file name"
 _NO_RESPONSE = "cannot be read: its file system does not respond"
 
@@ -94,23 +95,9 @@ _CREDENTIAL_FILES = """
     *.jceks mysql*.cnf odbc.ini odbcinst.ini *.pgpass connections.toml azureauth.json google-services.json
     bitwarden*export* lastpass*.csv 1password*.csv *.1pux *oauth*.json *token_cache* *.keytab krb5cc_* *recovery?codes*
 """
-_CREDENTIAL_FOLDERS = frozenset(
-    {
-        ".ssh",
-        ".aws",
-        ".gnupg",
-        ".kube",
-        ".docker",
-        ".azure",
-        ".gcloud",
-        ".codex",
-        ".oci",
-        ".password-store",
-        ".m2",
-        ".dbt",
-        ".snowsql",
-    }
-    | {"ssh", "gnupg", "gcloud", "secrets", "credentials", "creds", "passwords", "private_keys", "keyrings"}
+_CREDENTIAL_FOLDERS = word_set(
+    ".ssh .aws .gnupg .kube .docker .azure .gcloud .codex .oci .password-store .m2 .dbt .snowsql"
+    " ssh gnupg gcloud secrets credentials creds passwords private_keys keyrings"
 )
 _CODE = frozenset({"py", "pyi", "ipynb", "js", "ts", "md", "rst", "html", "css"})  # env.py and its like
 _SETTINGS = frozenset({"", "json", "yaml", "yml", "toml", "ini", "cfg", "conf", "txt", "xml", "properties"})
@@ -487,16 +474,11 @@ def _lines_of(file: BinaryIO, size: int, start: int, lines: int | None) -> ToolR
 
 
 def _skip_lines(file: BinaryIO, missing: int) -> None:
-    while missing and (chunk := file.read(1 << 16)):
-        count = chunk.count(b"\n")
-        if count >= missing:
-            position = -1
-            for _ in range(missing):
-                position = chunk.index(b"\n", position + 1)
-            file.seek(position + 1 - len(chunk), os.SEEK_CUR)
-            return
-        missing -= count
-        if file.tell() > _SEARCHED:
+    searched = 0
+    while missing and (line := file.readline(_PIECE)):
+        missing -= line.endswith(b"\n")
+        searched += len(line)
+        if searched > _SEARCHED:
             raise FileRefused(f"has too few lines in its first {_SEARCHED // 1_000_000} MB")
 
 
@@ -582,9 +564,7 @@ class ListFiles(Arguments):
 
 
 async def _read_file(call: Approved[ReadFile], ports: Ports) -> ToolResult:
-    folder, wanted = ports.folder, call.arguments
-    if folder is None:
-        return ToolResult("There is no notebook folder here.", ok=False)
+    folder, wanted = required(ports.folder, _NO_FOLDER), call.arguments
     hidden = await ports.main_thread.call(ports.hidden)
     return await read_result(
         wanted.path, lambda: read_lines(folder, wanted.path, wanted.start_line, wanted.lines, hidden)
@@ -592,9 +572,8 @@ async def _read_file(call: Approved[ReadFile], ports: Ports) -> ToolResult:
 
 
 async def _list_files(call: Approved[ListFiles], ports: Ports) -> ToolResult:
-    folder, name, pattern = ports.folder, call.arguments.folder or ".", call.arguments.pattern or "*"
-    if folder is None:
-        return ToolResult("There is no notebook folder here.", ok=False)
+    folder = required(ports.folder, _NO_FOLDER)
+    name, pattern = call.arguments.folder or ".", call.arguments.pattern or "*"
     bounds = ListingBounds()
     try:
         return await read_result(name, lambda: list_folder(folder, name, pattern, bounds))

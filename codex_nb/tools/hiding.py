@@ -243,8 +243,7 @@ def _magic_calls(node: ast.Call) -> Iterator[tuple[str, str, str]]:
 
 def _public(module: str) -> set[str]:
     """Return what ``from module import *`` binds, when the module is there."""
-    found = sys.modules.get(module)
-    held = vars_of(found)
+    held = vars_of(sys.modules.get(module))
     listed = held.get("__all__")
     if type(listed) is list or type(listed) is tuple:
         return {name for name in listed if type(name) is str}
@@ -316,47 +315,51 @@ def _handed_on(statement: ast.stmt) -> Iterator[tuple[set[str], list[ast.expr]]]
             case (
                 ast.AnnAssign(target=target, value=ast.expr() as value)
                 | ast.NamedExpr(target=target, value=value)
+                | ast.AugAssign(target=target, value=value)
+                | ast.For(target=target, iter=value)
+                | ast.AsyncFor(target=target, iter=value)
+                | ast.withitem(context_expr=value, optional_vars=ast.expr() as target)
             ):
-                yield _bound_in(target), [value]
-            case ast.For(target=target, iter=value) | ast.AsyncFor(target=target, iter=value):
-                yield _bound_in(target), [value]
-            case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
                 yield _bound_in(target), [value]
             case ast.Match(subject=value, cases=cases):
                 yield {name for each in cases for name in _bound_in(each.pattern)}, [value]
-            case ast.AugAssign(target=target, value=value):
-                yield _bound_in(target), [value]
-            case ast.Call(args=arguments, keywords=keywords) if names := _changed_by(node):
-                yield names, [*arguments, *(each.value for each in keywords)]
+            case ast.Call() if names := _changed_by(node):
+                yield names, _given_to(node)
+
+
+def _given_to(call: ast.Call) -> list[ast.expr]:
+    """Return the arguments of a call, those with names too."""
+    return [*call.args, *(each.value for each in call.keywords)]
+
+
+# Expressions that hold a value which one of their parts is or holds.
+_MADE_OF_PARTS = (
+    *(ast.Attribute, ast.Starred, ast.Await, ast.List, ast.Tuple, ast.Set, ast.Dict),
+    *(ast.JoinedStr, ast.BoolOp),
+)
 
 
 def _carries(value: ast.expr, hidden: AbstractSet[str]) -> bool:
     """Whether an expression is a hidden value, a part or a copy of one, or holds one; not what is computed from it."""
-    waiting: list[ast.expr] = [value]
+    waiting: list[ast.AST] = [value]
     while waiting:
         match waiting.pop():
             case ast.Name(id=name):
                 if name in hidden:
                     return True
-            case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Starred(value=inner):
+            case ast.Subscript(value=inner) | ast.NamedExpr(value=inner) | ast.FormattedValue(value=inner):
                 waiting.append(inner)
-            case ast.NamedExpr(value=inner) | ast.FormattedValue(value=inner) | ast.Await(value=inner):
-                waiting.append(inner)
-            case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
-                waiting += parts
-            case ast.JoinedStr(values=parts) | ast.BoolOp(values=parts):
-                waiting += parts
-            case ast.Dict(keys=keys, values=parts):
-                waiting += [*parts, *filter(None, keys)]
+            case whole if isinstance(whole, _MADE_OF_PARTS):
+                waiting += ast.iter_child_nodes(whole)
             case ast.IfExp(body=body, orelse=orelse):
                 waiting += [body, orelse]
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp() as made:
                 waiting += [each.iter for each in made.generators]
                 waiting += [made.key, made.value] if isinstance(made, ast.DictComp) else [made.elt]
-            case ast.Call(func=ast.Name(id=name), args=arguments) if name in _HANDING_ON:
-                waiting += arguments
-            case ast.Call(func=ast.Attribute(value=owner, attr=name), args=arguments) if name in _HANDING_ON:
-                waiting += [owner, *arguments]
+            case ast.Call(func=ast.Name(id=name)) as call if name in _HANDING_ON:
+                waiting += _given_to(call)
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) as call if name in _HANDING_ON:
+                waiting += [owner, *_given_to(call)]
     return False
 
 
@@ -681,7 +684,11 @@ class _Traces:
         self._ids = {id(value) for value in self._hidden if _is_distinct(value)}
         self._cleared: set[int] = set()
         self._ways: dict[int, Callable[[Any], Iterable[Any]]] = {}
-        self._parts: set[int] | None = None
+
+    @cached_property
+    def _parts(self) -> set[int]:
+        held = self._reached(self._hidden, set(), set())
+        return self._ids | {id(each) for each in held if _is_part(each)}
 
     def lead_to(self, value: object) -> bool:
         """Whether a value is a hidden object, of a hidden class, or holds such an object or a cell's text."""
@@ -696,11 +703,7 @@ class _Traces:
 
     def share_with(self, value: object) -> bool:
         """Whether a value that was made from hidden ones is or holds a part of them, or uses their memory."""
-        if self._parts is None:
-            held = self._reached(self._hidden, set(), set())
-            self._parts = self._ids | {id(each) for each in held if _is_part(each)}
-        parts = self._parts
-        return any(id(held) in parts for held in self._reached([value], set(), set()))
+        return any(id(held) in self._parts for held in self._reached([value], set(), set()))
 
     def _reached(self, values: list[object], known: set[int], seen: set[int]) -> Iterator[object]:
         """Yield values and what they hold, the nearest first, except what is known or was seen."""
@@ -728,7 +731,7 @@ def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
     if kind is dict:
         return lambda held: [] if _is_of_module(held) else list(islice(held.values(), _MAX_ENTRIES))
     if issubclass(kind, type):
-        return _held_by_class
+        return lambda held: [member for _, member in islice(notebook_vars(held), _MAX_ENTRIES)]
     if kind is types.FunctionType:
         return lambda held: [held.__closure__, held.__defaults__, held.__kwdefaults__]
     if is_ndarray(value):
@@ -743,10 +746,6 @@ def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
     ):
         return lambda _: ()
     return (lambda held: [field_of(held, "base")]) if "ndarray" in names else gc.get_referents
-
-
-def _held_by_class(kind: type) -> list[Any]:
-    return [value for _, value in islice(notebook_vars(kind), _MAX_ENTRIES)]
 
 
 def _held_by_array(array: Any) -> list[Any]:

@@ -231,6 +231,21 @@ def has_own_arrow_types() -> bool:
     return False
 
 
+def is_extended(schema: Any) -> bool:
+    """Whether a class extends a type of an Arrow schema: each look at it makes it anew."""
+    return b"ARROW:extension:name" in schema.serialize().to_pybytes()
+
+
+def polars_frame(value: Any) -> Any:
+    """Return a frame or a series of polars as the frame that Rust knows; raises TypeError or KeyError for others."""
+    if qualified_name(type(value)) == "Series":
+        to_frame = class_attribute(type(value), "to_frame")
+        if type(to_frame) is not types.FunctionType or not is_of_library(to_frame):
+            raise TypeError("to_frame is not a method of polars")
+        value = to_frame(value)
+    return instance_vars(value)["_df"]
+
+
 def is_of_library(member: Any) -> bool:
     """Whether a member of a class is no function, or one that is written in an installed library."""
     if type(member) is property:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def truncate(text: str, limit: int) -> str:
         if mark.end() > head and mark.start() < tail:
             head, tail = min(head, mark.start()), max(tail, mark.end())
             before += int(mark[1].replace(",", "")) - len(mark[0])
-    return _with_gap(text[:head], tail - head + before, text[tail:])
+    return f"{text[:head]}\n… [{tail - head + before:,} characters left out] …\n{text[tail:]}"
 
 
 def shorten(line: str, limit: int) -> str:
@@ -127,35 +127,5 @@ def join_multiline(value: object, limit: int) -> str:
     if isinstance(value, str):
         return truncate(value, limit)
     if isinstance(value, list | tuple):
-        parts = [part for part in value if isinstance(part, str)]
-        total = sum(map(len, parts))
-        if total <= max(4 * limit, 3 * LONGEST_OUTPUT):
-            return truncate("".join(parts), limit)
-        # Joining 50 MB to keep 2 kB of it would cost more than the whole turn.
-        head = limit * 2 // 3
-        return _with_gap(_first(parts, head), total - limit, _last(parts, limit - head))
+        return truncate("".join(part for part in value if isinstance(part, str)), limit)
     return truncate(str(value), limit) if isinstance(value, int | float | bool) else ""
-
-
-def _with_gap(head: str, missing: int, tail: str) -> str:
-    return f"{head}\n… [{missing:,} characters left out] …\n{tail}"
-
-
-def _first(parts: Sequence[str], size: int) -> str:
-    kept: list[str] = []
-    for part in parts:
-        if size <= 0:
-            break
-        kept.append(part[:size])
-        size -= len(part)
-    return "".join(kept)
-
-
-def _last(parts: Sequence[str], size: int) -> str:
-    kept: list[str] = []
-    for part in reversed(parts):
-        if size <= 0:
-            break
-        kept.append(part[-size:])
-        size -= len(part)
-    return "".join(reversed(kept))

@@ -57,8 +57,6 @@ _TIMES = (dt.datetime, dt.time)
 _ZONE = dt.datetime.__dict__["tzinfo"]
 _ARGUMENTS = BaseException.__dict__["args"]
 _PATHS = (pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
-_BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
-_VIEWS: tuple[type, ...] = (types.MappingProxyType, type({}.keys()), type({}.values()), type({}.items()))
 _EXACT_KEYS = (str, int, float, bool, bytes, type(None))
 _LARGEST_INTEGER = 10**60
 _DEEPEST = 30
@@ -176,15 +174,8 @@ def parts_of(value: Any) -> Parts | None:
     if is_plain(value):
         return None
     if _is_ordinary(kind):
-        if kind in _BRACKETS:
-            opening, closing = tuple(_BRACKETS[kind])
-            return Parts(opening, closing, len(value), (("", entry) for entry in value))
-        if kind is dict:
-            return Parts("{", "}", len(value), value.items(), ": ")
         if kind in _STANDARD:
             return _STANDARD[kind](value)
-        if kind in _VIEWS:
-            return _view(value)
         if issubclass(kind, dict) and library_of(value) in {"sklearn", "scipy"}:
             return _mapping(f"{name_of(kind)}({{", value)
         if is_ndarray(value):
@@ -192,8 +183,12 @@ def parts_of(value: Any) -> Parts | None:
     return _record(value)
 
 
-def _mapping(opening: str, value: Any) -> Parts:
-    return Parts(opening, "})", dict.__len__(value), dict.items(value), ": ")
+def _sequence(opening: str, value: Any, closing: str) -> Parts:
+    return Parts(opening, closing, len(value), (("", entry) for entry in value))
+
+
+def _mapping(opening: str, value: Any, closing: str = "})") -> Parts:
+    return Parts(opening, closing, dict.__len__(value), dict.items(value), ": ")
 
 
 def _counter(value: Any) -> Parts:
@@ -218,12 +213,7 @@ def _defaulting(value: Any) -> Parts:
 
 
 def _deque(value: Any) -> Parts:
-    closing = "])" if value.maxlen is None else f"], maxlen={value.maxlen})"
-    return Parts("deque([", closing, len(value), (("", entry) for entry in value))
-
-
-def _array(value: Any) -> Parts:
-    return Parts(f"array('{value.typecode}', [", "])", len(value), (("", entry) for entry in value))
+    return _sequence("deque([", value, "])" if value.maxlen is None else f"], maxlen={value.maxlen})")
 
 
 def _small_array(value: Any) -> Parts | None:
@@ -234,7 +224,7 @@ def _small_array(value: Any) -> Parts | None:
     if kind == "O" and not all(type(entry) is str for entry in value.flat):
         return None
     # Not all of it: the type is left out.
-    return Parts("array([", "])", len(value), (("", entry) for entry in value.tolist()), is_record=True)
+    return replace(_sequence("array([", value.tolist(), "])"), is_record=True)
 
 
 def _wrapped(value: Any) -> Parts | None:
@@ -242,13 +232,10 @@ def _wrapped(value: Any) -> Parts | None:
     held = instance_vars(value)
     inner = held.get("maps", held.get("data"))
     parts = parts_of(inner) if type(inner) is list or type(inner) is dict else None
-    return (
-        None
-        if parts is None
-        else replace(
-            parts, opening=f"{qualified_name(type(value))}({parts.opening}", closing=f"{parts.closing})"
-        )
-    )
+    if parts is None:
+        return None
+    opening = f"{qualified_name(type(value))}({parts.opening}"
+    return replace(parts, opening=opening, closing=f"{parts.closing})")
 
 
 def _namespace(value: Any) -> Parts:
@@ -261,15 +248,24 @@ def _view(value: Any) -> Parts | None:
     (held,) = gc.get_referents(value)[:1] or (None,)
     if type(held) is not dict:
         return None
-    name, kind = qualified_name(type(value)), type(value)
-    if kind is type({}.keys()):
-        return Parts(f"{name}([", "])", len(held), (("", key) for key in held))
-    if kind is type({}.values()):
+    name = qualified_name(type(value))
+    if name == "dict_keys":
+        return _sequence(f"{name}([", held, "])")
+    if name == "dict_values":
         return Parts(f"{name}([", "])", len(held), held.items())
-    return Parts(f"{name}({{", "})", len(held), held.items(), ": ")
+    return _mapping(f"{name}({{", held)
 
 
 _STANDARD: dict[type, Callable[[Any], Parts | None]] = {
+    list: lambda value: _sequence("[", value, "]"),
+    tuple: lambda value: _sequence("(", value, ")"),
+    set: lambda value: _sequence("{", value, "}"),
+    frozenset: lambda value: _sequence("{", value, "}"),
+    dict: lambda value: _mapping("{", value, "}"),
+    type({}.keys()): _view,
+    type({}.values()): _view,
+    type({}.items()): _view,
+    types.MappingProxyType: _view,
     collections.Counter: _counter,
     collections.OrderedDict: _ordered,
     collections.defaultdict: _defaulting,
@@ -277,7 +273,7 @@ _STANDARD: dict[type, Callable[[Any], Parts | None]] = {
     collections.ChainMap: _wrapped,
     collections.UserDict: _wrapped,
     collections.UserList: _wrapped,
-    array.array: _array,
+    array.array: lambda value: _sequence(f"array('{value.typecode}', [", value, "])"),
     types.SimpleNamespace: _namespace,
     argparse.Namespace: _namespace,
 }
@@ -418,6 +414,12 @@ def is_known(value: object) -> bool:
     return True
 
 
+def is_known_array(array: Any) -> bool:
+    """Whether an array of pandas is made of exact classes, and of no type of pyarrow that a class extends."""
+    arrow = field(field(array, "_dtype"), "pyarrow_dtype")
+    return is_known(array) and (arrow is None or (library_of(arrow) == "pyarrow" and arrow.num_fields == 0))
+
+
 def has_known_zone(value: object) -> bool:
     """Whether an exact date with a time, or a time zone, is written without asking a class that is not Python's own."""
     zone = value
@@ -506,29 +508,47 @@ def _described(value: object) -> str:
 
 def _size(value: Any) -> str:
     """Return the size of a frame, series or array that stands in another value; empty for everything else."""
-    library = library_of(value)
-    if library == "numpy":
-        sizes, kind = of_ndarray(value, "shape"), f" {dtype_text(of_ndarray(value, 'dtype'))}"
-    elif library in {"pandas", "geopandas"}:
-        manager = instance_vars(value).get("_mgr")
-        axes = field(manager, "axes") if library_of(manager) == "pandas" else None
-        sizes, kind = tuple(map(length_of_axis, axes))[::-1] if type(axes) is list else None, ""
-    elif library == "polars":
-        held = instance_vars(value)
-        names = ("height", "width") if "_df" in held else ("len",)
-        inner = held.get("_df", held.get("_s"))
-        sizes, kind = tuple(native(inner, name)() for name in names) if inner is not None else None, ""
-    else:
+    if (sizes := shape_of(value)) is None:
         return ""
-    if type(sizes) is not tuple or not all(type(size) is int for size in sizes):
-        return ""
-    return f" {f' {BY} '.join(map(str, sizes)) or 'scalar'}{kind}"
+    kind = f" {dtype_text(of_ndarray(value, 'dtype'))}" if library_of(value) == "numpy" else ""
+    return f" {times(sizes) or 'scalar'}{kind}"
+
+
+def times(sizes: Iterable[object]) -> str:
+    """Return lengths along axes as a text."""
+    return f" {BY} ".join(map(str, sizes))
+
+
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """Return the lengths of a frame, series, table or array of a library along its axes; None for everything else."""
+    sizes: Any = None
+    match library_of(value):
+        case "numpy":
+            sizes = of_ndarray(value, "shape")
+        case "pandas" | "geopandas":
+            manager = instance_vars(value).get("_mgr")
+            axes = field(manager, "axes") if library_of(manager) == "pandas" else None
+            sizes = tuple(map(length_of_axis, axes))[::-1] if type(axes) is list else None
+        case "polars" if (rust := instance_vars(value).get("_s")) is not None:
+            sizes = (native(rust, "len")(),)
+        case "polars" if (rust := instance_vars(value).get("_df")) is not None:
+            sizes = (native(rust, "height")(), native(rust, "width")())
+        case "pyarrow" if qualified_name(type(value)) in {"Table", "RecordBatch"}:
+            sizes = (value.num_rows, value.num_columns)
+        case _:
+            return None
+    return sizes if type(sizes) is tuple and all(type(size) is int for size in sizes) else None
 
 
 def of_ndarray(value: Any, name: str) -> Any:
     """Return the shape or dtype of an array of numpy as numpy knows it, whatever its class makes of them."""
-    base = next((each for each in mro_of(type(value)) if qualified_name(each) == "ndarray"), None)
+    base = ndarray_base(type(value))
     return field(value, name) if base is None else class_vars(base)[name].__get__(value)
+
+
+def ndarray_base(kind: type) -> type | None:
+    """Return the class of arrays that a class of numpy is derived from, None for every other."""
+    return next((each for each in mro_of(kind) if qualified_name(each) == "ndarray"), None)
 
 
 def length_of_axis(index: Any) -> int | None:

@@ -122,12 +122,10 @@ def _skill_files(place: Path, *, follow_links: bool) -> Iterator[Path]:
 
 def _skill(file: Path, root: Path | None) -> Skill | None:
     """Read what a skill says of itself; None for one that the CLI would skip as well."""
-    try:
-        checked = path_of_project(file, root)
-        content = read_bounded(checked, LARGEST_TEXT)
-    except (FileRefused, OSError):
+    if (found := _read(file, root)) is None:
         return None
-    table, _ = split_front_matter(content.data.decode("utf-8-sig", "replace"))
+    path, text = found
+    table, _ = split_front_matter(text)
     name = visible_line(table.get("name") or file.parent.name)
     written = table.get("description", "")
     if len(written) > LONGEST_DESCRIPTION:
@@ -135,16 +133,22 @@ def _skill(file: Path, root: Path | None) -> Skill | None:
     description = visible_line(written)
     if not description or len(name) > LONGEST_NAME:
         return None
-    return Skill(name, description, checked.path, _may_be_listed(checked.path.parent))
+    return Skill(name, description, path, _may_be_listed(path.parent))
+
+
+def _read(file: Path, root: Path | None) -> tuple[Path, str] | None:
+    """Return where a file leads, free of links, and its text; None where it cannot be read."""
+    try:
+        checked = path_of_project(file, root)
+        return checked.path, read_bounded(checked, LARGEST_TEXT).text
+    except (FileRefused, OSError):
+        return None
 
 
 def _may_be_listed(folder: Path) -> bool:
     """Whether the skill's own settings let the model choose it by itself."""
-    try:
-        content = read_bounded(path_of_project(folder / "agents" / "openai.yaml", folder), LARGEST_TEXT)
-    except (FileRefused, OSError):
-        return True
-    return _ONLY_BY_NAME.search(content.data.decode("utf-8-sig", "replace")) is None
+    found = _read(folder / "agents" / "openai.yaml", folder)
+    return found is None or _ONLY_BY_NAME.search(found[1]) is None
 
 
 def split_front_matter(text: str) -> tuple[dict[str, str], str]:
@@ -197,15 +201,9 @@ def skills_listing(skills: Iterable[Skill]) -> str:
 def selected_skills(prompt: str, skills: Iterable[Skill]) -> list[str]:
     """Return the text of each skill that a prompt names as ``$NAME``. Blocks while it reads."""
     named = set(_SKILL_NAME.findall(prompt))
-    texts = []
-    for skill in (each for each in skills if each.name in named):
-        try:
-            content = read_bounded(path_of_project(skill.file, skill.file.parent), LARGEST_TEXT)
-        except (FileRefused, OSError):
-            continue
-        text = content.data.decode("utf-8-sig", "replace")
-        texts.append(_SELECTED.format(name=skill.name, path=skill.file, text=text))
-    return texts
+    wanted = [skill for skill in skills if skill.name in named]
+    found = [(skill, _read(skill.file, skill.file.parent)) for skill in wanted]
+    return [_SELECTED.format(name=skill.name, path=skill.file, text=each[1]) for skill, each in found if each]
 
 
 class ReadSkill(Arguments):

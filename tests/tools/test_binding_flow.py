@@ -165,6 +165,7 @@ def hidden_after(*cells: tuple[str, bool]) -> set[str]:
         (["x = y"], "x y"),
         (["z = x"], "x y z"),
         (["z = w = x", "v = w"], "x y z w v"),
+        (["z = dict(a=x)", "w = pd.DataFrame(data=[y])", "v = f(a=x)"], "x y z w"),
         (["x = f(x)"], "x y"),
         (["z = f(x)", "x = z"], "x y"),
         (["def f(): return x", "x = f()"], "x y"),

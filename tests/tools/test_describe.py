@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
-from codex_nb.tools import describe as variables
 from codex_nb.tools.describe import Detail, describe
 from codex_nb.tools.introspection import imported_modules, is_user_variable
 
@@ -262,4 +261,7 @@ def test_the_shells_own_names_and_modules_are_not_the_users() -> None:
     }
     assert [name for name, value in namespace.items() if is_user_variable(name, value)] == ["x", "describe"]
     assert imported_modules(namespace) == "numpy as np, pandas as pd, time"
-    assert variables.first_line(None) == ""
+
+
+def test_a_function_without_a_docstring_is_told_by_its_signature() -> None:
+    assert described("f", lambda x, *, y: (x, y)) == "f: function <lambda>(x, *, y)"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import enum
 import types
 from dataclasses import make_dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,34 @@ def test_a_variable_with_a_secret_name_is_told_by_its_kind_alone(name: str) -> N
         assert secrets_of_namespace({name: held}) == {value}
     assert described(name, None) == f"{name}: NoneType = None"
     assert described(name, 3) == f"{name}: int = 3"
+
+
+@pytest.mark.parametrize("name", ["token", "HF_TOKEN", "password", "apiKey"])
+def test_what_data_holds_in_memory_under_a_secret_name_is_known(name: str) -> None:
+    value = value_of(name)
+    held: list[object] = [np.ma.masked_array([value], [False]), np.array([[value] * 20])]
+    held += [np.array([value] * 20, dtype=object), np.array([value] * 20, dtype=np.dtypes.StringDType())]
+    frame = pd.DataFrame({"k": [1], name: [value]})
+    holders: list[object] = [frame.groupby("k"), frame.rolling(1), frame.style]
+    if find_spec("pyarrow"):
+        import pyarrow as pa
+
+        held += [pa.array([value]), pa.chunked_array([[value]]), pa.scalar(value)]
+    if find_spec("xarray"):
+        import xarray as xr
+
+        held.append(xr.DataArray([value]))
+        holders += [
+            xr.DataArray([value], name=name),
+            xr.DataArray([1], dims="n", coords={name: ("n", [value])}),
+            xr.Dataset({"n": 1, name: ("k", [value])}),
+            xr.Dataset(coords={name: [value]}),
+        ]
+    for each in held:
+        assert secrets_of_namespace({name: each}) == {value}
+        assert secrets_of_namespace({"n": each}) == set()
+    for each in holders:
+        assert secrets_of_namespace({"holder": each}) == {value}
 
 
 @pytest.mark.parametrize("name", ["token", "HF_TOKEN", "password", "apiKey"])
