@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, assert_never
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, assert_never
 
 from codex_nb.rendering.markdown import (
     blocks_of,
@@ -71,13 +71,31 @@ class ToolOutput:
     is_open: bool = False
 
 
+StepStatus = Literal["pending", "in_progress", "completed", "unfinished"]
+
+
+class StepLabel(NamedTuple):
+    """How the status of a plan's step is written: its marks in HTML and in text, and its name."""
+
+    mark: str
+    text_mark: str
+    name: str
+
+
+STEP_LABELS: dict[StepStatus, StepLabel] = {
+    "pending": StepLabel("○", "[ ]", "to do"),
+    "in_progress": StepLabel("→", "[>]", "in progress"),
+    "completed": StepLabel("✓", "[x]", "done"),
+    "unfinished": StepLabel("◐", "[-]", "not finished"),  # in progress when the turn ended
+}
+
+
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """One step of a plan, as plain text: its ``mark`` in HTML and in text, and its ``state`` spelled out."""
+    """One step of a plan, as plain text."""
 
     text: str
-    state: str
-    mark: tuple[str, str] = ("○", "[ ]")
+    status: StepStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +207,9 @@ def _html(part: OutputPart, render: Callable[[str], str]) -> str:
 def _plan_html(part: PlanOutput) -> str:
     explanation = f" {escape_html(part.explanation)}" if part.explanation else ""
     steps = "".join(
-        f"<li>{step.mark[0]} {escape_html(step.text)} <small>({escape_html(step.state)})</small></li>\n"
+        f"<li>{label.mark} {escape_html(step.text)} <small>({label.name})</small></li>\n"
         for step in part.steps
+        for label in [STEP_LABELS[step.status]]
     )
     title = f"<p><strong>{escape_html(part.title)}</strong>{explanation}</p>"
     return f'{title}\n<ol class="codex-plan">\n{steps}</ol>\n'
@@ -219,8 +238,9 @@ def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
         case PlanOutput():
             explanation = f" {escape_markdown(part.explanation)}" if part.explanation else ""
             steps = _numbered(
-                f"{step.mark[0]} {escape_markdown(step.text)} ({escape_markdown(step.state)})"
+                f"{label.mark} {escape_markdown(step.text)} ({label.name})"
                 for step in part.steps
+                for label in [STEP_LABELS[step.status]]
             )
             return f"**{escape_markdown(part.title)}**{explanation}\n\n{steps}"
         case NoticeOutput():
@@ -253,7 +273,7 @@ def _plain(part: OutputPart) -> str:
 
 def step_line(step: StepOutput) -> VisibleText:
     """Return one step of a plan as a line of text."""
-    return visible_text(f"{step.mark[1]} {step.text}")
+    return visible_text(f"{STEP_LABELS[step.status].text_mark} {step.text}")
 
 
 def truncate_output(output: str) -> str:
@@ -452,7 +472,7 @@ class MarkdownBlocks:
         """Take more text, return what changed."""
         finished = self._blocks.feed(text)
         if finished is not None:
-            return BlocksUpdate(render_tokens(finished.tokens), self.redraw())
+            return BlocksUpdate(render_tokens(finished.tokens), self._draw())
         source, is_code = self._blocks.source, self._blocks.is_code
         more = source[self._shown :]
         if not is_code and not self._is_table:
@@ -460,7 +480,7 @@ class MarkdownBlocks:
         if not more:
             return BlocksUpdate()
         if self._may_look_different(more) and worth_drawing(len(source), self._drawn, is_code=is_code):
-            return BlocksUpdate(open=self.redraw())
+            return BlocksUpdate(open=self._draw())
         if self._is_table:  # a row is shown when it is whole
             return BlocksUpdate()
         before, self._shown = self._shown, self._shown + len(more)
@@ -471,8 +491,7 @@ class MarkdownBlocks:
         self._drawn = self._shown = 0
         return BlocksUpdate(closed=render_tokens(self._blocks.finish().tokens), open=NO_HTML)
 
-    def redraw(self) -> SafeHtml:
-        """Return the HTML of the unfinished block as it stands, for a page that shows nothing yet."""
+    def _draw(self) -> SafeHtml:
         source = self._blocks.source
         tokens = self._blocks.tokens() if source else []
         self._drawn = len(source)
@@ -495,7 +514,7 @@ class MarkdownBlocks:
 def worth_drawing(length: int, drawn: int, *, is_code: bool) -> bool:
     """Whether an unfinished block of this length is to be drawn again, when it was last drawn at length ``drawn``."""
     if is_code:
-        return length <= EAGER_CODE or drawn * CODE_GROWTH <= length <= LONGEST_DRAWN_CODE
+        return not drawn or length <= EAGER_CODE or drawn * CODE_GROWTH <= length <= LONGEST_DRAWN_CODE
     return length <= EAGER_PROSE or length >= drawn * PROSE_GROWTH
 
 
@@ -511,21 +530,16 @@ class GrowingCode:
         self._language = language
         self._code = ""
         self._drawn = 0
-        self._shown = 0
 
     def feed(self, text: str) -> BlocksUpdate:
         """Take more code, return what changed."""
+        before = len(self._code)
         self._code += text
         length = len(self._code)
         if worth_drawing(length, self._drawn, is_code=True):
-            return BlocksUpdate(open=self.redraw())
-        before, self._shown = self._shown, length
+            self._drawn = length
+            return BlocksUpdate(open=safe_code(self._code, self._language))
         return BlocksUpdate(tail=_continued(self._code, before, length))
-
-    def redraw(self) -> SafeHtml:
-        """Return the HTML of the code as it stands."""
-        self._drawn = self._shown = len(self._code)
-        return safe_code(self._code, self._language)
 
 
 def safe_code(code: str, language: str = "") -> SafeHtml:

@@ -47,16 +47,7 @@ from codex_nb.session.events import (
 from codex_nb.session.outbound import without_marks
 from codex_nb.tools.approval import DecisionKind
 from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, requested_code, shows_outputs
-from codex_nb.ui.part_views import (
-    PLAN,
-    checklist,
-    phase_label,
-    phase_of,
-    plan_items,
-    shown_code,
-    stays_open,
-    tool_title,
-)
+from codex_nb.ui.part_views import PLAN, checklist, phase_label, phase_of, shown_code, stays_open, tool_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -139,9 +130,9 @@ def retry_line(event: RetryScheduled) -> str:
     return f"{event.reason} Trying again{after} (attempt {event.attempt} of {event.max_attempts})."
 
 
-def call_title(name: str, phase: Phase, *, edited: bool = False) -> str:
+def call_title(part: ToolPart, phase: Phase) -> str:
     """Return the line above a tool call."""
-    return f"{tool_title(name)} ({phase_label(phase, edited=edited)})"
+    return f"{tool_title(part.name)} ({phase_label(part, phase)})"
 
 
 def ending(answer: Answer, error: str | None) -> str:
@@ -194,10 +185,9 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
     phase = phase_of(part)
     if part.output is None and state.finished is not None:
         phase = "stopped" if part.running else "abandoned"
-    edited = part.decision is not None and part.decision.code is not None
     output = "" if part.call_number in shown_below else part.output or ""
     is_open = stays_open(part) and phase not in NEVER_RAN
-    return ToolOutput(call_title(part.name, phase, edited=edited), code, language, output, is_open)
+    return ToolOutput(call_title(part, phase), code, language, output, is_open)
 
 
 def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
@@ -383,7 +373,7 @@ class AppendOnlyView(ABC):
         part = self._part(event.call_number)
         if part is not None:
             output = "" if shows_outputs(part.name) else truncate_output(event.output)
-            self._result(call_title(part.name, phase_of(part)), output)
+            self._result(call_title(part, phase_of(part)), output)
 
     def _write_plan(self, before: TurnState) -> None:
         if lines := changed_plan_lines(before, self._state):
@@ -494,12 +484,12 @@ def _indented(text: str) -> str:
 def changed_plan_lines(before: TurnState, after: TurnState) -> list[str]:
     """Return the plan's lines for a terminal: the whole plan first, then only the steps that changed."""
     earlier, part = before.plan, after.plan
-    known = plan_items(earlier) if earlier is not None else []
-    changed = [item for item in plan_items(part) if item not in known] if part is not None else []
+    known = checklist(earlier).steps if earlier is not None else ()
+    changed = [step for step in checklist(part).steps if step not in known] if part is not None else []
     if part is None or not (changed or earlier is None or part.plan != earlier.plan):
         return []
     remark = f" {visible_text(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
-    return [f"[{PLAN}]{remark}", *(f"  {step_line(item)}" for item in changed)]
+    return [f"[{PLAN}]{remark}", *(f"  {step_line(step)}" for step in changed)]
 
 
 SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls

@@ -99,9 +99,8 @@ class PartViews:
     """The views of the parts in one output."""
 
     def __init__(self) -> None:
-        self._part_views: dict[str, PartView[Any]] = {}
-        self._keys: dict[str, int] = {}
-        self._last_key = 0
+        self._views: dict[str, PartView[Any]] = {}  # by the names of their parts
+        self._keys = itertools.count(1)
 
     def update(self, parts: Iterable[Part], shown_below: Collection[int] = ()) -> list[Operation]:
         """Take the output's parts as they are now, return the operations that show the difference.
@@ -109,36 +108,25 @@ class PartViews:
         ``shown_below`` names the calls whose outputs the notebook shows itself.
         """
         operations: list[Operation] = []
-        present: set[str] = set()
-        for name, part in named(parts):
-            present.add(name)
-            if name not in self._part_views:
-                self._part_views[name] = part_view_for(part, self._new_key(name))
-            view = self._part_views[name]
+        present = dict(named(parts))
+        for name, part in present.items():
+            if name not in self._views:
+                self._views[name] = part_view_for(part, next(self._keys))
+            view = self._views[name]
             if isinstance(view, CallView) and isinstance(part, ToolPart):
                 view.shown_below = part.call_number in shown_below
             operations += view.update(part)
-        for name in [name for name in self._part_views if name not in present]:
-            del self._part_views[name]
-            operations.append({"op": "remove", "key": self._keys.pop(name)})
+        for name in [name for name in self._views if name not in present]:
+            operations.append({"op": "remove", "key": self._views.pop(name).key})
         return operations
-
-    def redraw(self) -> list[Operation]:
-        """Return the operations that show all parts from nothing."""
-        return [operation for view in self._part_views.values() for operation in view.redraw()]
 
     def rendered(self) -> dict[str, SafeHtml]:
         """Return the final Markdown texts, each with its HTML."""
         found: dict[str, SafeHtml] = {}
-        for view in self._part_views.values():
+        for view in self._views.values():
             if isinstance(view, ProseView):
                 found |= view.rendered
         return found
-
-    def _new_key(self, name: str) -> int:
-        self._last_key += 1
-        self._keys[name] = self._last_key
-        return self._last_key
 
 
 class Stopwatch:
@@ -180,9 +168,9 @@ class TranscriptOutput:
 
     def __init__(self, comm: WidgetComm, area: OutputArea, stopwatch: Stopwatch, family: str) -> None:
         self.live = LiveOutput(comm, area, self._full_message, self._catch_up, may_change=True)
-        self._family = family
+        self.views = PartViews()
+        self._common: Message = {"labels": LABELS, "family": family}
         self._stopwatch = stopwatch
-        self._views = PartViews()
         self._parts: Sequence[Part] = ()
         self._shown_below: Collection[int] = ()
         self._activity = WORKING
@@ -216,56 +204,36 @@ class TranscriptOutput:
 
     def _ended_message(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
         return {
+            **self._common,
             "is_last": is_last,
             "elapsed": elapsed_label(self._stopwatch.seconds),
             "offers": list(offers),
-            "labels": LABELS,
-            "family": self._family,
         }
-
-    def rendered(self) -> dict[str, SafeHtml]:
-        """Return the final Markdown texts, each with its HTML."""
-        return self._views.rendered()
 
     def enhance_again(self) -> None:
         """Let the front end add its buttons to the cell's plain outputs again, because one of them was redrawn."""
         if not self.live.has_ended:
-            self.live.send({"kind": "enhance", "labels": LABELS, "family": self._family})
-
-    def hand_over_output(self, placeholder: MimeBundle) -> OutputArea:
-        """End without content and return the output for another view.
-
-        JupyterLab draws a widget in the box of the one before it and hides that box when the one before is closed; a
-        plain output in between takes the box away.
-        """
-        self.end(placeholder)
-        return self.live.output
+            self.live.send({"kind": "enhance", **self._common})
 
     def _catch_up(self) -> None:
         if self.live.has_ended or not self.live.visible:
             return
-        operations = self._views.update(self._parts, self._shown_below) + self._activity_change()
+        operations = self._news()
         if operations:
             self.live.send({"kind": "frame", "ops": operations})
 
     def _full_message(self) -> Message:
-        self._views.update(self._parts, self._shown_below)
-        self._sent_activity = None
-        operations = self._views.redraw() + self._activity_change()
-        return {
-            "kind": "full",
-            "ops": operations,
-            "labels": LABELS,
-            "elapsed": self._stopwatch.seconds,
-            "family": self._family,
-        }
+        self.views, self._sent_activity = PartViews(), None  # to a page that shows nothing yet all is new
+        return {**self._common, "kind": "full", "ops": self._news(), "elapsed": self._stopwatch.seconds}
 
-    def _activity_change(self) -> list[Operation]:
-        if self._activity == self._sent_activity:
-            return []
-        self._sent_activity = self._activity
-        operation = {"op": "status", "text": visible_text(self._activity.text), "busy": self._activity.busy}
-        return [operation | {"elapsed": self._stopwatch.seconds, "paused": self._stopwatch.is_paused}]
+    def _news(self) -> list[Operation]:
+        operations = self.views.update(self._parts, self._shown_below)
+        if self._activity != self._sent_activity:
+            self._sent_activity = self._activity
+            text, watch = visible_text(self._activity.text), self._stopwatch
+            status = {"op": "status", "text": text, "busy": self._activity.busy}
+            operations.append(status | {"elapsed": watch.seconds, "paused": watch.is_paused})
+        return operations
 
 
 POLL_S = 0.02
@@ -369,7 +337,7 @@ class Transcript:
                 pass
         if self._asked:
             self._stopwatch.pause()
-        elif self._stopwatch.is_paused:
+        else:
             self._stopwatch.resume()
 
     def flush(self) -> None:
@@ -400,7 +368,10 @@ class Transcript:
                 return self._area
             is_empty = self._layout.skip_empty_output()
             if is_empty and self._outputs[-1].live.takes_widgets:
-                return self._outputs[-1].hand_over_output({"text/plain": PLACEHOLDER})
+                # JupyterLab draws a widget in the box of the one before it and hides that box when the one before is
+                # closed; a plain output in between takes the box away.
+                self._outputs[-1].end({"text/plain": PLACEHOLDER})
+                return self._outputs[-1].live.output
             self._layout.start_new_output()
             self._end_last_output(is_last=False)
             return self._area
@@ -564,7 +535,7 @@ class Transcript:
             offers = (*offers, *(["run"] if edited else []), "undo")
         output = self._outputs[-1]
         kept = self._kept() if is_last else ()
-        output.end(to_mimebundle(document, output.rendered()), offers, kept, edited, is_last=is_last)
+        output.end(to_mimebundle(document, output.views.rendered()), offers, kept, edited, is_last=is_last)
 
 
 class ErrorButtons:
