@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from codex_nb.rendering import answer_output as document
+    from codex_nb.rendering.answer_output import OutputPart
     from codex_nb.responses.events import Usage
     from codex_nb.session.events import Answer, Part
     from codex_nb.tools.approval import ApprovalRequest
@@ -90,8 +90,10 @@ def activity_of(state: TurnState) -> Activity:
             return Activity("Writing")
         case ReasoningPart(done=False) as reasoning:
             return Activity(reasoning_heading(reasoning.text) or "Thinking")
+        case ToolPart(waiting=True):
+            return Activity("Waiting for your approval")
         case ToolPart(output=None) as call:
-            return Activity(_call_activity(call))
+            return Activity(f"{'Running' if call.running else 'Preparing'}: {tool_title(call.name)}")
         case TextPart() if state.rejected is not None:
             return Activity("Correcting the answer")
     if state.plan is None or (place := state.plan.plan.current) is None:
@@ -116,12 +118,6 @@ def ask_line(state: TurnState) -> str:
         return f"{activity_of(state).text} …"
     reason = "" if finished.answer.status == "completed" else f"Codex: {finished.answer.status}"
     return SEPARATOR.join(filter(None, (reason, *footer(state, finished.answer)))) or "Codex has answered"
-
-
-def _call_activity(call: ToolPart) -> str:
-    if call.waiting:
-        return "Waiting for your approval"
-    return f"{'Running' if call.running else 'Preparing'}: {tool_title(call.name)}"
 
 
 def retry_line(event: RetryScheduled) -> str:
@@ -166,7 +162,7 @@ def turn_document(
     return AnswerOutput(tuple(part for part in written if part is not None), entries)
 
 
-def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -> document.OutputPart | None:
+def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -> OutputPart | None:
     match part:
         case TextPart():
             return TextOutput(part.text) if part.text.strip() else None
@@ -216,8 +212,7 @@ def _standing_approvals(state: TurnState) -> tuple[str, ...]:
     """Return what runs without a question from now on, or ran so here: each once."""
     found: dict[str, None] = {}
     for part in state.parts:
-        decision = part.decision if isinstance(part, ToolPart) else None
-        if not isinstance(part, ToolPart) or decision is None or not decision.approved:
+        if not isinstance(part, ToolPart) or (decision := part.decision) is None or not decision.approved:
             continue
         if decision.by == "all":
             found[RAN_UNASKED] = None
@@ -229,7 +224,7 @@ def _standing_approvals(state: TurnState) -> tuple[str, ...]:
 
 
 def _tokens(usage: Usage) -> str:
-    if not usage.total_tokens and not usage.input_tokens and not usage.output_tokens:
+    if not (usage.total_tokens or usage.input_tokens or usage.output_tokens):
         return ""
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
     reasoning = f" ({usage.reasoning_output_tokens:,} reasoning)" if usage.reasoning_output_tokens else ""
@@ -256,9 +251,7 @@ class AppendOnlyView(ABC):
         self._ask = ask
         self._state = TurnState()
         self._written_calls: set[int] = set()  # numbers of the calls whose code is written
-        self._written_texts: set[str] = (
-            set()
-        )  # ids of the messages that are written, where they wait for a value
+        self._written_texts: set[str] = set()  # ids of the messages, where they wait for a value
 
     def apply(self, event: TurnEvent) -> None:
         """Write what the event shows; ask when it is an approval request."""
@@ -272,7 +265,8 @@ class AppendOnlyView(ABC):
             case TextDelta():
                 self._write_message(event.item_id, event.text)
             case TextDone():
-                self._finish_message(event.item_id, event.text, _text_before(before, event.item_id))
+                part = before.parts.find(TextPart, event.item_id)
+                self._finish_message(event.item_id, event.text, part.text if part is not None else "")
             case ApprovalRequested():
                 self._decide(event.request)
             case ApprovalResolved():
@@ -283,16 +277,18 @@ class AppendOnlyView(ABC):
                 self._write_plan(before)
                 self._write_result(event)
             case RetryScheduled():
-                self._write_notice(retry_line(event))
+                self._write_line(retry_line(event), "dim")
             case AnswerRejected():
-                self._write_notice(f"The answer does not match the schema ({event.reason}). Asking again.")
+                notice = f"The answer does not match the schema ({event.reason}). Asking again."
+                self._write_line(notice, "dim")
             case Notice():
-                self._write_notice(event.text)
+                self._write_line(event.text, "dim")
             case TurnFinished():
                 self._write_plan(before)
-                self._write_end(event)
-            case _:
-                pass
+                if reason := ending(event.answer, event.error):
+                    self._write_line(reason, "bold")
+                if entries := footer(self._state, event.answer):
+                    self._write_title(SEPARATOR.join(entries), "dim")
 
     def _write_texts(self) -> None:
         """Write the messages that waited for a value, the last one as the value where there is one."""
@@ -326,24 +322,20 @@ class AppendOnlyView(ABC):
         """Write the rest of a message's final text; ``written`` is what was written of it so far."""
 
     @abstractmethod
-    def _call(self, title: str, code: str, language: str) -> None:
-        """Write a call's title and code."""
+    def _write_line(self, text: str, style: str = "") -> None:
+        """Write one or more whole lines, in a style of rich where there are styles."""
 
     @abstractmethod
-    def _result(self, title: str, output: str) -> None:
-        """Write how a call ended; ``output`` is empty where the call has shown it."""
+    def _write_title(self, text: str, style: str) -> None:
+        """Write a line about a call, or about the whole answer."""
 
     @abstractmethod
-    def _plan(self, lines: list[str]) -> None:
-        """Write the changed lines of the plan."""
+    def _write_code(self, code: str, language: str) -> None:
+        """Write the code of a call below its title."""
 
     @abstractmethod
-    def _write_notice(self, text: str) -> None:
-        """Write a quiet line."""
-
-    @abstractmethod
-    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
-        """Write why the turn ended early, if it did, and the entries of its footer."""
+    def _write_output(self, output: str) -> None:
+        """Write the output of a call below its title."""
 
     def _prompt_code(self, request: ApprovalRequest) -> str:
         """Return the code as the prompt shows it."""
@@ -361,34 +353,33 @@ class AppendOnlyView(ABC):
         if part is None or call_number in self._written_calls or part.is_a_plan_being_written:
             return
         self._written_calls.add(call_number)
-        self._call(tool_title(part.name), *shown_code(part))
+        self._write_title_and_code(tool_title(part.name), *shown_code(part))
+
+    def _write_title_and_code(self, title: str, code: str, language: str) -> None:
+        self._write_title(title, "bold")
+        if code:
+            self._write_code(code, language)
 
     def _write_refusal(self, call_number: int) -> None:
         part = self._part(call_number)
         decision = part.decision if part is not None else None
         if decision is not None and not decision.approved and decision.by != "user":
-            self._write_notice(decision.message)
+            self._write_line(decision.message, "dim")
 
     def _write_result(self, event: ToolFinished) -> None:
         part = self._part(event.call_number)
-        if part is not None:
-            output = "" if shows_outputs(part.name) else truncate_output(event.output)
-            self._result(call_title(part, phase_of(part)), output)
+        if part is None:
+            return
+        self._write_title(call_title(part, phase_of(part)), "dim")
+        if event.output and not shows_outputs(part.name):
+            self._write_output(truncate_output(event.output))
 
     def _write_plan(self, before: TurnState) -> None:
         if lines := changed_plan_lines(before, self._state):
-            self._plan(lines)
-
-    def _write_end(self, event: TurnFinished) -> None:
-        self._end(ending(event.answer, event.error), footer(self._state, event.answer))
+            self._write_line("\n".join(lines))
 
     def _part(self, call_number: int) -> ToolPart | None:
         return self._state.parts.find(ToolPart, call_number)
-
-
-def _text_before(state: TurnState, item_id: str) -> str:
-    part = state.parts.find(TextPart, item_id)
-    return "" if part is None else part.text
 
 
 class PlainTextView(AppendOnlyView):
@@ -439,30 +430,18 @@ class PlainTextView(AppendOnlyView):
             self._write_call(request.call_number)
         super()._decide(request)
 
-    def _call(self, title: str, code: str, language: str) -> None:
+    def _write_title(self, text: str, style: str) -> None:
+        self._write_line(f"[{text}]", style)
+
+    def _write_code(self, code: str, language: str) -> None:
         del language
-        self._write_line(f"[{title}]")
-        if code:
-            self._write_line(_indented(code))
+        self._write_output(code)
 
-    def _result(self, title: str, output: str) -> None:
-        self._write_line(f"[{title}]")
-        if output:
-            self._write_line(_indented(output))
+    def _write_output(self, output: str) -> None:
+        self._write_line(textwrap.indent(output.rstrip("\n"), "    "))
 
-    def _plan(self, lines: list[str]) -> None:
-        self._write_line("\n".join(lines))
-
-    def _write_notice(self, text: str) -> None:
-        self._write_line(text)
-
-    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
-        if reason:
-            self._write_line(reason)
-        if entries:
-            self._write_line(f"[{' · '.join(entries)}]")
-
-    def _write_line(self, text: str) -> None:
+    def _write_line(self, text: str, style: str = "") -> None:
+        del style
         self._start_line()
         self._write(text + "\n")
         self._item = ""
@@ -477,16 +456,14 @@ class PlainTextView(AppendOnlyView):
             self._written_last = text[-CONTEXT:]
 
 
-def _indented(text: str) -> str:
-    return textwrap.indent(text.rstrip("\n"), "    ")
-
-
 def changed_plan_lines(before: TurnState, after: TurnState) -> list[str]:
     """Return the plan's lines for a terminal: the whole plan first, then only the steps that changed."""
     earlier, part = before.plan, after.plan
+    if part is None:
+        return []
     known = checklist(earlier).steps if earlier is not None else ()
-    changed = [step for step in checklist(part).steps if step not in known] if part is not None else []
-    if part is None or not (changed or earlier is None or part.plan != earlier.plan):
+    changed = [step for step in checklist(part).steps if step not in known]
+    if not changed and earlier is not None and part.plan == earlier.plan:
         return []
     remark = f" {visible_text(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
     return [f"[{PLAN}]{remark}", *(f"  {step_line(step)}" for step in changed)]
@@ -537,35 +514,21 @@ class RichView(AppendOnlyView):
 
     def _prompt_code(self, request: ApprovalRequest) -> str:
         with self._console.capture() as written:
-            self._call(tool_title(request.tool), *requested_code(request))
+            self._write_title_and_code(tool_title(request.tool), *requested_code(request))
         return written.get().rstrip("\n")
 
-    def _call(self, title: str, code: str, language: str) -> None:
-        self._print(title, style="bold")
-        if code:
-            from rich.syntax import Syntax
+    def _write_title(self, text: str, style: str) -> None:
+        self._write_line(text, style)
 
-            self._console.print(Syntax(code, language or "text", theme="ansi_dark", word_wrap=True))
+    def _write_code(self, code: str, language: str) -> None:
+        from rich.syntax import Syntax
 
-    def _result(self, title: str, output: str) -> None:
-        self._write_notice(title)
-        if output:
-            self._print(output)
+        self._console.print(Syntax(code, language or "text", theme="ansi_dark", word_wrap=True))
 
-    def _plan(self, lines: list[str]) -> None:
-        self._print("\n".join(lines))
+    def _write_output(self, output: str) -> None:
+        self._write_line(output)
 
-    def _write_notice(self, text: str) -> None:
-        self._print(text, style="dim")
-
-    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
-        self.close()
-        if reason:
-            self._print(reason, style="bold")
-        if entries:
-            self._write_notice(SEPARATOR.join(entries))
-
-    def _print(self, text: str, *, style: str = "") -> None:
+    def _write_line(self, text: str, style: str = "") -> None:
         from rich.text import Text
 
         self.close()
