@@ -63,7 +63,7 @@ from codex_nb.tools.approval import (
 )
 from codex_nb.tools.base import Ports
 from codex_nb.tools.describe import NewCell
-from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, Stop
+from codex_nb.ui.layout import Action, Decide, TurnAction
 from codex_nb.ui.widgets import READY_S, in_output_widget
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
 
 
 if TYPE_CHECKING:
-    RetryAction = Callable[[Retry | Continue], None]
+    RetryAction = Callable[[TurnAction], None]
     Ask = Callable[[str], str]
     Wait = Callable[[Callable[[], bool], float], None]
 
@@ -304,14 +304,14 @@ def _command_handler(
 ) -> Callable[[Action], None]:
     def handle(action: Action) -> None:
         match action:
-            case Stop():
+            case TurnAction.STOP:
                 mailbox.request_stop()
             case Decide():
                 approvals.resolve(action.call_number, action.decision)
-            case Retry() | Continue():
+            case TurnAction.RETRY | TurnAction.CONTINUE:
                 if on_retry is not None:
                     on_retry(action)
-            case Explain() | Fix():
+            case TurnAction.EXPLAIN | TurnAction.FIX:
                 pass  # offered below a cell that failed, never by a turn
             case _:
                 assert_never(action)
@@ -391,9 +391,9 @@ def _retry_action(session: ShellSession, options: CellOptions, profile: Profile)
         return None
     cell = channel.parent()
 
-    def on_retry(action: Retry | Continue) -> None:
+    def on_retry(action: TurnAction) -> None:
         once_more = replace(options, fresh=True)
-        if isinstance(action, Continue):
+        if action is TurnAction.CONTINUE:
             once_more = replace(once_more, prompt=CONTINUE, cell=False)
 
         _ask_later(session, once_more, profile, channel, cell)
@@ -694,7 +694,7 @@ def offer_help(session: ShellSession, result: Any) -> None:
     cell = channel.parent()
 
     def on_action(action: Action) -> None:
-        fixes = isinstance(action, Fix)
+        fixes = action is TurnAction.FIX
         plain = CellOptions()
         options = fix_options(plain, failed) if fixes else explain_options(plain, lambda _: failed)
         _ask_later(session, options, session.profile(), channel, cell)

@@ -20,7 +20,7 @@ from codex_nb.session.events import (
     ToolPart,
     TurnFinished,
 )
-from codex_nb.ui.layout import Action, Continue, Explain, Fix, OutputLayout, Retry, named, read_action
+from codex_nb.ui.layout import Action, OutputLayout, TurnAction, named, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
 from codex_nb.ui.text_view import WORKING, Activity, activity_of, turn_document
 from codex_nb.ui.widgets import (
@@ -469,7 +469,7 @@ class Transcript:
             match message.get("kind"):
                 case "action":
                     action = read_action(message)
-                    if isinstance(action, Retry | Continue):
+                    if action in {TurnAction.RETRY, TurnAction.CONTINUE}:
                         output.live.close()
                 case "reply":
                     self._handle_reply(message)
@@ -569,7 +569,7 @@ class ErrorButtons:
 
     def _handle_message(self, message: Message) -> None:
         action = read_action(message) if message.get("kind") == "action" else None
-        if isinstance(action, Explain | Fix):
+        if action in {TurnAction.EXPLAIN, TurnAction.FIX}:
             self._live.close()
             self._on_action(action)
             return

@@ -26,7 +26,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.layout import Action, Continue, Decide, Retry, Stop
+from codex_nb.ui.layout import Action, Decide, TurnAction
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 
@@ -195,7 +195,7 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_an_action(harness:
 @pytest.mark.parametrize(
     ("message", "command"),
     [
-        ({"name": "stop"}, Stop()),
+        ({"name": "stop"}, TurnAction.STOP),
         (
             {"name": "decide", "call_number": 1, "decision": "approve_tool"},
             Decide(1, Decision(DecisionKind.APPROVE_TOOL)),
@@ -204,8 +204,8 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_an_action(harness:
             {"name": "decide", "call_number": 1, "decision": "reject", "message": " use polars "},
             Decide(1, Decision(DecisionKind.REJECT, message="use polars")),
         ),
-        ({"name": "retry"}, Retry()),
-        ({"name": "continue"}, Continue()),
+        ({"name": "retry"}, TurnAction.RETRY),
+        ({"name": "continue"}, TurnAction.CONTINUE),
     ],
 )
 def test_each_button_is_an_action(harness: Harness, message: dict[str, Any], command: Action) -> None:
@@ -511,7 +511,7 @@ def test_a_saved_answer_offers_to_ask_again() -> None:
     assert harness.comm.sent[-1]["offers"] == ["ask_again"]
     harness.comm.says("replaced")
     harness.comm.says("action", name="ask_again")
-    assert (harness.comm.closed, harness.commands) == (True, [Retry()])
+    assert (harness.comm.closed, harness.commands) == (True, [TurnAction.RETRY])
 
 
 def test_the_request_for_all_calls_of_a_saved_answer_is_gone_when_it_is_decided(harness: Harness) -> None:
