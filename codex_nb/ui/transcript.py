@@ -313,11 +313,6 @@ class Transcript:
         """Whether the front end has loaded the widget, perhaps too late for it to be drawn."""
         return any(output.live.loaded for output in self._outputs)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether no widget is left."""
-        return all(output.live.is_closed for output in self._outputs)
-
     def apply(self, event: TurnEvent) -> None:
         """Take in one event of the turn."""
         with self._lock:

@@ -313,7 +313,7 @@ def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_
     assert set(standing) == PLAIN
     assert harness.comm.closed is False
     harness.comm.says("replaced")
-    assert (harness.comm.closed, harness.transcript.is_closed) == (True, True)
+    assert all(comm.closed for comm in harness.notebook.comms)
     assert standing["text/plain"] == (
         "The *answer*.\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
         " · ChatGPT Plus"
@@ -371,7 +371,7 @@ def test_text_that_follows_outputs_stands_below_them(harness: Harness) -> None:
     assert plain[0] == f"before\n\n[Python (done)]\n{CODE}"
     assert plain[1] == "what the code printed"
     assert plain[2].startswith("after\n\ngpt-5.2-codex")
-    assert harness.transcript.is_closed
+    assert all(comm.closed for comm in harness.notebook.comms)
 
 
 def test_calls_that_wait_go_along_below_the_outputs(harness: Harness) -> None:
