@@ -136,6 +136,7 @@ class HtmlView:
         self._next = 0.0
         self._last: MimeBundle = {}
         self._is_reserved = False  # whether the last output is final
+        self._is_over = False
         self._plan: PlanPart | None = None  # as its output shows it
 
     def apply(self, event: TurnEvent) -> None:
@@ -171,23 +172,24 @@ class HtmlView:
         if self._layout.skip_empty_output():
             return ExistingOutput(self._handles[last])
         self._layout.start_new_output()
-        self._replace(self._bundle(last, is_last=False, is_over=True))
+        self._replace(self._bundle(last, is_last=False))
         return self._area
 
     def close(self) -> None:
         """Show the turn as it ended."""
-        self._show_all(is_over=True)
+        self._is_over = True
+        self._show_all()
 
-    def _show_all(self, *, is_over: bool = False) -> None:
+    def _show_all(self) -> None:
         last = self._layout.assign_parts() - 1
         while len(self._handles) <= last:
             if self._handles and not self._is_reserved:
-                self._replace(self._bundle(len(self._handles) - 1, is_last=False, is_over=True))
-            self._last = self._bundle(len(self._handles), is_last=True, is_over=is_over)
+                self._replace(self._bundle(len(self._handles) - 1, is_last=False))
+            self._last = self._bundle(len(self._handles), is_last=True)
             self._handles.append(self._area.show(self._last))
             self._is_reserved = False
             self._pause(self._last)
-        self._replace(self._bundle(last, is_last=True, is_over=is_over))
+        self._replace(self._bundle(last, is_last=True))
         self._update_plan(last)
 
     def _update_plan(self, last: int) -> None:
@@ -196,7 +198,7 @@ class HtmlView:
             return
         output, self._plan = found
         if output < last:
-            self._handles[output].update(self._bundle(output, is_last=False, is_over=True))
+            self._handles[output].update(self._bundle(output, is_last=False))
 
     def _replace(self, new: MimeBundle) -> None:
         if new == self._last:
@@ -209,11 +211,11 @@ class HtmlView:
         size = sum(len(str(form)) for form in shown.values())
         self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
 
-    def _bundle(self, output: int, *, is_last: bool, is_over: bool) -> MimeBundle:
+    def _bundle(self, output: int, *, is_last: bool) -> MimeBundle:
         layout = self._layout
         parts = layout.parts_of(output)
         document = turn_document(layout.state, parts, shown_below=layout.shown_below, is_last=is_last)
         activity = activity_of(layout.state)
-        if activity.busy and not is_over:
+        if activity.busy and is_last and not self._is_over:
             document = AnswerOutput((*document.parts, NoticeOutput(f"{activity.text} …")), document.footer)
         return to_mimebundle(document)

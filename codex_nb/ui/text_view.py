@@ -75,9 +75,6 @@ class Activity(NamedTuple):
     busy: bool = True
 
 
-WORKING = Activity("Codex is working")
-
-
 def activity_of(state: TurnState) -> Activity:
     """Return the activity line of a turn."""
     if state.finished is not None:
@@ -97,7 +94,7 @@ def activity_of(state: TurnState) -> Activity:
         case TextPart() if state.rejected is not None:
             return Activity("Correcting the answer")
     if state.plan is None or (place := state.plan.plan.current) is None:
-        return WORKING
+        return Activity("Codex is working")
     steps = state.plan.plan.steps
     return Activity(f"Step {place + 1} of {len(steps)}: {steps[place].text}")
 

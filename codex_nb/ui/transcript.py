@@ -22,7 +22,7 @@ from codex_nb.session.events import (
 )
 from codex_nb.ui.layout import Action, OutputLayout, TurnAction, named, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
-from codex_nb.ui.text_view import WORKING, Activity, activity_of, turn_document
+from codex_nb.ui.text_view import Activity, activity_of, turn_document
 from codex_nb.ui.widgets import (
     LiveOutput,
     Message,
@@ -163,59 +163,43 @@ class Stopwatch:
 class TranscriptOutput:
     """One output of a transcript: its part views and its live output. Not thread-safe: the transcript holds the lock.
 
-    ``family`` is common to the outputs of one transcript; the front end finds their cell by it.
+    ``index`` is its place in the layout. ``family`` is common to the outputs of one transcript; the front end finds
+    their cell by it.
     """
 
-    def __init__(self, comm: WidgetComm, area: OutputArea, stopwatch: Stopwatch, family: str) -> None:
-        self.live = LiveOutput(comm, area, self._full_message, self._catch_up, may_change=True)
+    def __init__(
+        self,
+        comm: WidgetComm,
+        area: OutputArea,
+        stopwatch: Stopwatch,
+        layout: OutputLayout,
+        index: int,
+        family: str,
+    ) -> None:
+        self.live = LiveOutput(comm, area, self._full_message, self.update, may_change=True)
         self.views = PartViews()
-        self._common: Message = {"labels": LABELS, "family": family}
         self._stopwatch = stopwatch
-        self._parts: Sequence[Part] = ()
-        self._shown_below: Collection[int] = ()
-        self._activity = WORKING
+        self._layout = layout
+        self._index = index
+        self._common: Message = {"labels": LABELS, "family": family, "is_last": False}
         self._sent_activity: Activity | None = None
 
-    def update(self, parts: Sequence[Part], shown_below: Collection[int], activity: Activity) -> None:
-        """Send what changed, if a view is visible."""
-        self._parts, self._shown_below, self._activity = parts, shown_below, activity
-        self._catch_up()
-
-    def end(
-        self,
-        bundle: MimeBundle,
-        offers: Sequence[str] = (),
-        kept: Sequence[Message] = (),
-        edited: Sequence[Message] = (),
-        *,
-        is_last: bool = False,
-    ) -> None:
-        """Replace the output by its bundle.
-
-        ``offers`` are the actions offered below the last one, ``kept`` the cells that can be inserted there, ``edited``
-        those that can be run.
-        """
-        message = self._ended_message(offers, is_last=is_last) | {"kept": list(kept), "edited": list(edited)}
-        self.live.end(bundle, message, stays_open=bool(offers))
+    def end(self, bundle: MimeBundle, below: Message | None = None) -> None:
+        """Replace the output by its bundle; ``below`` tells the front end what to add to the end of an answer."""
+        message = self._common | (below or {})
+        self.live.end(bundle, message, stays_open=bool(message.get("offers")))
 
     def fall_back(self) -> OutputHandle | None:
         """Give up the output and return it for another view."""
-        return self.live.fall_back(self._ended_message())
-
-    def _ended_message(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
-        return {
-            **self._common,
-            "is_last": is_last,
-            "elapsed": elapsed_label(self._stopwatch.seconds),
-            "offers": list(offers),
-        }
+        return self.live.fall_back(self._common)
 
     def enhance_again(self) -> None:
         """Let the front end add its buttons to the cell's plain outputs again, because one of them was redrawn."""
         if not self.live.has_ended:
             self.live.send({"kind": "enhance", **self._common})
 
-    def _catch_up(self) -> None:
+    def update(self) -> None:
+        """Send what changed, if a view is visible."""
         if self.live.has_ended or not self.live.visible:
             return
         operations = self._news()
@@ -227,11 +211,12 @@ class TranscriptOutput:
         return {**self._common, "kind": "full", "ops": self._news(), "elapsed": self._stopwatch.seconds}
 
     def _news(self) -> list[Operation]:
-        operations = self.views.update(self._parts, self._shown_below)
-        if self._activity != self._sent_activity:
-            self._sent_activity = self._activity
-            text, watch = visible_text(self._activity.text), self._stopwatch
-            status = {"op": "status", "text": text, "busy": self._activity.busy}
+        layout, watch = self._layout, self._stopwatch
+        operations = self.views.update(layout.parts_of(self._index), layout.shown_below)
+        activity = activity_of(layout.state)
+        if activity != self._sent_activity:
+            self._sent_activity = activity
+            status = {"op": "status", "text": visible_text(activity.text), "busy": activity.busy}
             operations.append(status | {"elapsed": watch.seconds, "paused": watch.is_paused})
         return operations
 
@@ -340,9 +325,7 @@ class Transcript:
         with self._lock:
             self._open_new_outputs()
             if self._outputs:
-                layout, last = self._layout, len(self._outputs) - 1
-                parts, activity = layout.parts_of(last), activity_of(layout.state)
-                self._outputs[last].update(parts, layout.shown_below, activity)
+                self._outputs[-1].update()
                 self._update_plan()
 
     def start_new_output(self) -> None:
@@ -495,7 +478,8 @@ class Transcript:
     def _open_output(self) -> None:
         comm = self._open_comm(WidgetKind.TRANSCRIPT)
         self._family = self._family or comm.model_id
-        output = TranscriptOutput(comm, self._area, self._stopwatch, self._family)
+        index = len(self._outputs)
+        output = TranscriptOutput(comm, self._area, self._stopwatch, self._layout, index, self._family)
         self._outputs.append(output)
         output.live.show(PLACEHOLDER, lambda message: self._handle_message(output, message))
 
@@ -510,27 +494,38 @@ class Transcript:
             return
         index, self._plan = found
         if index < len(self._outputs) - 1:
-            parts, below = self._layout.parts_of(index), self._layout.shown_below
-            document = turn_document(self._layout.state, parts, shown_below=below, is_last=False)
-            self._outputs[index].live.update_bundle(to_mimebundle(document))
+            self._outputs[index].live.update_bundle(to_mimebundle(self._document(index, is_last=False)))
             self._outputs[-1].enhance_again()
 
     def _end_last_output(self, *, is_last: bool) -> None:
         if not self._outputs or self._outputs[-1].live.has_ended:
             return
-        index, state = len(self._outputs) - 1, self._layout.state
-        parts, below = self._layout.parts_of(index), self._layout.shown_below
-        document = turn_document(state, parts, shown_below=below, is_last=is_last)
+        output, document = self._outputs[-1], self._document(len(self._outputs) - 1, is_last=is_last)
+        bundle = to_mimebundle(document, output.views.rendered())
+        output.end(bundle, self._below_answer() if is_last else None)
+
+    def _document(self, index: int, *, is_last: bool) -> AnswerOutput:
+        layout = self._layout
+        parts, below = layout.parts_of(index), layout.shown_below
+        return turn_document(layout.state, parts, shown_below=below, is_last=is_last)
+
+    def _below_answer(self) -> Message:
+        """Return what the page adds below the answer: its time, actions, and the cells that they insert or run."""
+        state = self._layout.state
         offers: tuple[str, ...] = ()
-        if is_last and state.finished is not None and self._offers_more:
+        if state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, OFFERS_OF_SAVED if state.is_replayed else ())
         edited: Sequence[Message] = ()
-        if is_last and self.undoable is not None and self.undoable.has_changes:
+        if self.undoable is not None and self.undoable.has_changes:
             edited = self.undoable.to_run
             offers = (*offers, *(["run"] if edited else []), "undo")
-        output = self._outputs[-1]
-        kept = self._kept() if is_last else ()
-        output.end(to_mimebundle(document, output.views.rendered()), offers, kept, edited, is_last=is_last)
+        return {
+            "is_last": True,
+            "elapsed": elapsed_label(self._stopwatch.seconds),
+            "offers": list(offers),
+            "kept": list(self._kept()),
+            "edited": list(edited),
+        }
 
 
 class ErrorButtons:
