@@ -54,7 +54,10 @@ class CapturedHtmlView:
         self._state = reduce(self._state, event)
         match event:
             case ToolStarted():
-                self._begin(event.call_number)
+                part = self._state.parts.find(ToolPart, event.call_number)
+                if part is not None and shows_outputs(part.name):
+                    self._outputs_below.add(event.call_number)
+                    self._show()  # above the outputs that its code is about to show
             case ApprovalRequested():
                 self._show()
                 request = event.request
@@ -74,13 +77,6 @@ class CapturedHtmlView:
     def close(self) -> None:
         """Show the rest of the turn."""
         self._show(is_last=True)
-
-    def _begin(self, call_number: int) -> None:
-        """Show a call above the outputs that its code is about to show."""
-        part = self._state.parts.find(ToolPart, call_number)
-        if part is not None and shows_outputs(part.name):
-            self._outputs_below.add(call_number)
-            self._show()
 
     def _show(self, *, is_last: bool = False) -> None:
         new = [(name, part) for name, part in named(self._state.parts) if name not in self._shown]

@@ -109,6 +109,7 @@ def _unescaped(content: str) -> str:
 
 Operation = dict[str, Any]
 PLAN = "Plan"
+NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})
 P_contra = TypeVar("P_contra", bound=Part, contravariant=True)
 
 
@@ -205,7 +206,7 @@ class CallView:
             "key": self.key,
             "phase": phase,
             "text": phase_label(part, phase),
-            "folded": is_folded(part, phase),
+            "folded": part.output is not None and not is_open(part, phase),
         }
         if progress == self._progress:
             return []
@@ -366,15 +367,10 @@ def tool_title(name: str) -> str:
     return tool.title if tool is not None else AGENT_TOOLS.get(name) or escape_invisible(name) or "Tool"
 
 
-def is_folded(part: ToolPart, phase: Phase) -> bool:
-    """Whether a call is folded as soon as it is over."""
-    ran = phase in {"done", "failed"}
-    return phase in {"rejected", "unanswered"} or (ran and not stays_open(part))
-
-
-def stays_open(part: ToolPart) -> bool:
-    """Whether a call that ran stays open: it ran code in the user's kernel, or changed a text."""
-    return shows_outputs(part.name) or (part.request is not None and part.request.before is not None)
+def is_open(part: ToolPart, phase: Phase) -> bool:
+    """Whether a call is shown open when it is over: it ran, and ran code in the user's kernel or changed a text."""
+    changes_text = part.request is not None and part.request.before is not None
+    return phase not in NEVER_RAN and (changes_text or shows_outputs(part.name))
 
 
 def phase_label(part: ToolPart, phase: Phase) -> str:

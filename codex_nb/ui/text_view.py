@@ -47,7 +47,7 @@ from codex_nb.session.events import (
 from codex_nb.session.outbound import without_marks
 from codex_nb.tools.approval import DecisionKind
 from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, requested_code, shows_outputs
-from codex_nb.ui.part_views import PLAN, checklist, phase_label, phase_of, shown_code, stays_open, tool_title
+from codex_nb.ui.part_views import PLAN, checklist, is_open, phase_label, phase_of, shown_code, tool_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
 
 RAN_UNASKED = "tools ran without asking (approval all)"
 ALLOWED = "allowed for this session (%codex approvals)"
-NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})
 
 
 class Activity(NamedTuple):
@@ -179,8 +178,7 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
     if part.output is None and state.finished is not None:
         phase = "stopped" if part.running else "abandoned"
     output = "" if part.call_number in shown_below else part.output or ""
-    is_open = stays_open(part) and phase not in NEVER_RAN
-    return ToolOutput(call_title(part, phase), code, language, output, is_open)
+    return ToolOutput(call_title(part, phase), code, language, output, is_open(part, phase))
 
 
 def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
