@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from markdown_it.utils import EnvType, OptionsDict
 
 
-_GREEK = """
+# Greek and other letters, operators, binary operators, relations, arrows, logic and signs, delimiters, constructions,
+# fonts, spaces; and after them the macros of one character.
+_WORDS = """
     alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta thetasym iota kappa varkappa lambda mu nu xi
     omicron pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega digamma
     Alpha Beta Gamma Delta Epsilon Zeta Eta Theta Iota Kappa Lambda Mu Nu Xi Omicron Pi Rho Sigma Tau Upsilon Phi Chi
     Psi Omega varGamma varDelta varTheta varLambda varXi varPi varSigma varUpsilon varPhi varPsi varOmega
-"""
-_LETTERS = """
+
     aleph alef alefsym beth gimel daleth ell eth hbar hslash imath jmath Im image Re real Reals reals R N Z natnums
     cnums Complex wp weierp partial nabla infty infin infinity Finv Game Bbbk mho complement
-"""
-_OPERATORS = """
+
     sum prod coprod int iint iiint iiiint idotsint oint oiint oiiint intop smallint
     bigcap bigcup bigvee bigwedge bigoplus bigotimes bigodot biguplus bigsqcup bigcirc bigstar bigtriangledown
     bigtriangleup lim liminf limsup injlim projlim varliminf varlimsup varinjlim varprojlim plim
@@ -51,15 +51,13 @@ _OPERATORS = """
     sin cos tan cot sec csc sinh cosh tanh coth arcsin arccos arctan arctg arcctg cosec cotg ctg tg sh ch th cth
     operatorname operatornamewithlimits limits nolimits mathop mathbin mathrel mathord mathopen mathclose mathpunct
     mathinner bmod mod pmod pod
-"""
-_BINARY = """
+
     pm mp plusmn times div cdot cdotp centerdot ast star circ bullet bull cap cup Cap Cup doublecap doublecup sqcap
     sqcup uplus vee wedge lor land curlyvee curlywedge veebar barwedge doublebarwedge oplus ominus otimes oslash odot
     circledast circledcirc circleddash boxplus boxminus boxtimes boxdot dotplus divideontimes ltimes rtimes
     leftthreetimes rightthreetimes setminus smallsetminus amalg wr dagger dag ddagger ddag intercal And diamond
     bigcirc lhd rhd unlhd unrhd triangleleft triangleright gtrdot lessdot
-"""
-_RELATIONS = """
+
     lt gt le leq ge geq ne neq leqslant geqslant leqq geqq eqslantless eqslantgtr lesssim gtrsim lessapprox gtrapprox
     ll gg lll llless ggg gggtr lessgtr gtrless lesseqgtr gtreqless lesseqqgtr gtreqqless nless ngtr nleq ngeq nleqslant
     ngeqslant nleqq ngeqq lneq gneq lneqq gneqq lvertneqq gvertneqq lnsim gnsim lnapprox gnapprox
@@ -78,8 +76,7 @@ _RELATIONS = """
     colonequals coloncolonequals equalscolon equalscoloncolon colonminus coloncolonminus minuscolon minuscoloncolon
     colonsim Colonsim coloncolonsim simcolon simcoloncolon colonapprox Colonapprox coloncolonapprox approxcolon
     approxcoloncolon not backepsilon
-"""
-_ARROWS = """
+
     to gets mapsto longmapsto leadsto iff implies impliedby restriction
     leftarrow rightarrow leftrightarrow Leftarrow Rightarrow Leftrightarrow longleftarrow longrightarrow
     longleftrightarrow Longleftarrow Longrightarrow Longleftrightarrow uparrow downarrow updownarrow Uparrow Downarrow
@@ -93,21 +90,18 @@ _ARROWS = """
     xleftarrow xrightarrow xleftrightarrow xLeftarrow xRightarrow xLeftrightarrow xmapsto xhookleftarrow
     xhookrightarrow xtwoheadleftarrow xtwoheadrightarrow xleftharpoonup xleftharpoondown xrightharpoonup
     xrightharpoondown xleftrightharpoons xrightleftharpoons xlongequal xtofrom
-"""
-_LOGIC_AND_SIGNS = """
+
     forall exists exist nexists neg lnot top bot emptyset empty varnothing angle measuredangle sphericalangle triangle
     triangledown blacktriangle blacktriangledown square blacksquare Box Diamond lozenge blacklozenge star bigstar surd
     prime backprime sharp flat natural clubsuit diamondsuit heartsuit spadesuit clubs diamonds hearts spades checkmark
     maltese degree textdegree yen pounds mathsterling copyright circledR circledS S P diagup diagdown
     ldots cdots vdots ddots dots dotsb dotsc dotsi dotsm dotso ldotp mathellipsis textellipsis
-"""
-_DELIMITERS = """
+
     left right middle big Big bigg Bigg bigl Bigl biggl Biggl bigr Bigr biggr Biggr bigm Bigm biggm Biggm
     langle rangle lang rang lbrace rbrace lBrace rBrace lbrack rbrack lparen rparen lceil rceil lfloor rfloor lvert
     rvert lVert rVert vert Vert lgroup rgroup lmoustache rmoustache ulcorner urcorner llcorner lrcorner llbracket
     rrbracket backslash lq rq
-"""
-_CONSTRUCTIONS = """
+
     frac dfrac tfrac cfrac genfrac over atop binom dbinom tbinom choose brace brack sqrt
     overset underset stackrel substack overbrace underbrace overbracket underbracket overgroup undergroup
     overline underline overlinesegment underlinesegment underbar
@@ -116,8 +110,7 @@ _CONSTRUCTIONS = """
     acute grave bar breve check dot ddot dddot ddddot hat widehat tilde widetilde widecheck vec mathring
     boxed fbox cancel bcancel xcancel cancelto sout phase angl angln tag notag nonumber cr hline hdashline
     set Set bra ket braket Bra Ket Braket phantom hphantom vphantom smash mathstrut ce pu
-"""
-_FONTS = """
+
     mathrm mathbf mathit mathsf mathtt mathcal mathscr mathfrak mathbb mathnormal mathsfit Bbb bold boldsymbol bm pmb
     frak cal rm bf it sf tt text textrm textbf textit textsf texttt textnormal textup textmd emph mbox hbox
     displaystyle textstyle scriptstyle scriptscriptstyle tiny sixptsize scriptsize footnotesize small normalsize large
@@ -125,19 +118,11 @@ _FONTS = """
     textasciitilde textasciicircum textbackslash textbar textbardbl textbraceleft textbraceright textdollar
     textunderscore textless textgreater textendash textemdash textquoteleft textquoteright textquotedblleft
     textquotedblright textdagger textdaggerdbl textsterling textregistered textcircled AA aa AE ae OE oe O o ss
-"""
-_SPACES = """
+
     quad qquad enspace space nobreakspace thinspace medspace thickspace negthinspace negmedspace negthickspace
     hspace hskip mspace mskip kern mkern hfill newline allowbreak nobreak
 """
-_LISTS = (
-    _GREEK, _LETTERS, _OPERATORS, _BINARY, _RELATIONS, _ARROWS, _LOGIC_AND_SIGNS, _DELIMITERS, _CONSTRUCTIONS, _FONTS,
-    _SPACES,
-)  # fmt: skip
-
-MACROS = frozenset(name for names in _LISTS for name in names.split()) | frozenset(
-    ",:;!>|{}&%$#_ \n\\'\"`^~=.-/"
-)
+MACROS = frozenset(_WORDS.split()) | frozenset(",:;!>|{}&%$#_ \n\\'\"`^~=.-/")
 _STARRED_TOO = """
     array darray matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix subarray cases dcases rcases drcases
     align aligned alignat alignedat gather gathered multline split equation eqnarray flalign CD
@@ -151,7 +136,7 @@ _REPEATED = """
     overleftarrow overrightarrow overleftrightarrow underleftarrow underrightarrow underleftrightarrow
     cancel bcancel xcancel cancelto sout bra ket braket Bra Ket Braket Set set ce pu
 """
-_EXTENSIBLE_ARROWS = (name for name in _ARROWS.split() if name.startswith("x"))
+_EXTENSIBLE_ARROWS = (name for name in MACROS if name.startswith("x") and name != "xi")
 _REPEATING = frozenset([*_REPEATED.split(), *_EXTENSIBLE_ARROWS])
 
 LONGEST = 20_000  # characters

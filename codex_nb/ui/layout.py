@@ -11,8 +11,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import TypeAdapter
+
 from codex_nb.rendering.sanitize import escape_invisible
 from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
     NoticePart,
     Part,
     PlanPart,
@@ -20,6 +24,7 @@ from codex_nb.session.events import (
     ToolPart,
     ToolStarted,
     TurnEvent,
+    TurnFinished,
     TurnFold,
     TurnState,
 )
@@ -114,7 +119,6 @@ OF_FORM = TypedChoices(
     "Send this answer? [y]es, [e]dit it, [n]o, [s]top: ",
     {"yes": DecisionKind.APPROVE, "edit": None, "no": DecisionKind.REJECT, "stop": DecisionKind.STOP},
 )
-_TRUTHS = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
 
 
 def _choices(request: ApprovalRequest) -> TypedChoices:
@@ -197,7 +201,7 @@ def _typed_answer(name: str, value: Any, choices: Sequence[object], ask: Callabl
             if isinstance(value, list):
                 return [_read_answer(each.strip(), "", choices) for each in typed.split(",") if each.strip()]
             return _read_answer(typed, value, choices)
-        except (ValueError, KeyError):
+        except ValueError:
             continue
     return value
 
@@ -210,11 +214,10 @@ def _read_answer(typed: str, value: object, choices: Sequence[object]) -> Any:
     if choices:
         is_number = typed.isdecimal() and 0 < int(typed) <= len(choices)
         return choices[int(typed) - 1] if is_number else typed
-    if isinstance(value, bool):
-        return _TRUTHS[typed.lower()]
-    if isinstance(value, int):
-        return int(typed) if typed.lstrip("+-").isdecimal() else float(typed)
-    return float(typed) if isinstance(value, float) else typed
+    if not isinstance(value, bool | int | float):
+        return typed
+    kind: Any = int | float if type(value) is int else type(value)
+    return TypeAdapter(kind).validate_python(typed)
 
 
 def _decline(reason: str) -> Decision:
@@ -242,6 +245,7 @@ class OutputLayout:
 
     def __init__(self) -> None:
         self._fold = TurnFold()
+        self.is_waiting = False  # whether the user's decision about a call is awaited
         self.shown_below: set[int] = set()  # numbers of the calls whose outputs the notebook shows itself
         self._output_of: dict[str, int] = {}
         self._count = 1
@@ -252,6 +256,9 @@ class OutputLayout:
         if isinstance(event, ToolStarted) and self._wants_new_output:
             self.assign_parts()  # the outputs of this call must appear below what was shown before
         self._fold.apply(event)
+        if isinstance(event, ApprovalRequested | ApprovalResolved | ToolFinished | TurnFinished):
+            is_waiting = any(isinstance(part, ToolPart) and part.waiting for part in self.state.parts)
+            self.is_waiting = is_waiting and self.state.finished is None
         if isinstance(event, ToolFinished):
             call = self.state.parts.find(ToolPart, event.call_number)
             ran = call is not None and (call.decision is None or call.decision.approved)

@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from codex_nb.labels import ERROR_HELP
 from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
 from codex_nb.rendering.sanitize import visible_text
-from codex_nb.session.events import (
-    ApprovalRequested,
-    ApprovalResolved,
-    Part,
-    ToolFinished,
-    ToolPart,
-    TurnFinished,
-)
+from codex_nb.session.events import ToolPart
 from codex_nb.ui.layout import Action, OutputLayout, TurnAction, named, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
 from codex_nb.ui.text_view import Activity, activity_of, turn_document
@@ -34,7 +27,7 @@ from codex_nb.ui.widgets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.sanitize import SafeHtml
@@ -95,40 +88,6 @@ LABELS = {
 }
 
 
-class PartViews:
-    """The views of the parts in one output."""
-
-    def __init__(self) -> None:
-        self._views: dict[str, PartView[Any]] = {}  # by the names of their parts
-        self._keys = itertools.count(1)
-
-    def update(self, parts: Iterable[Part], shown_below: Collection[int] = ()) -> list[Operation]:
-        """Take the output's parts as they are now, return the operations that show the difference.
-
-        ``shown_below`` names the calls whose outputs the notebook shows itself.
-        """
-        operations: list[Operation] = []
-        present = dict(named(parts))
-        for name, part in present.items():
-            if name not in self._views:
-                self._views[name] = part_view_for(part, next(self._keys))
-            view = self._views[name]
-            if isinstance(view, CallView) and isinstance(part, ToolPart):
-                view.shown_below = part.call_number in shown_below
-            operations += view.update(part)
-        for name in [name for name in self._views if name not in present]:
-            operations.append({"op": "remove", "key": self._views.pop(name).key})
-        return operations
-
-    def rendered(self) -> dict[str, SafeHtml]:
-        """Return the final Markdown texts, each with its HTML."""
-        found: dict[str, SafeHtml] = {}
-        for view in self._views.values():
-            if isinstance(view, ProseView):
-                found |= view.rendered
-        return found
-
-
 class Stopwatch:
     """Counts the seconds of a turn, without those in which it waits for the user."""
 
@@ -155,9 +114,8 @@ class Stopwatch:
 
     def resume(self) -> None:
         """Count on."""
-        if self._paused_at is not None:
-            self._began += self._clock() - self._paused_at
-            self._paused_at = None
+        self._began = self._clock() - self.seconds
+        self._paused_at = None
 
 
 class TranscriptOutput:
@@ -177,7 +135,8 @@ class TranscriptOutput:
         family: str,
     ) -> None:
         self.live = LiveOutput(comm, area, self._full_message, self.update, may_change=True)
-        self.views = PartViews()
+        self._views: dict[str, PartView[Any]] = {}  # by the names of their parts
+        self._keys = itertools.count(1)
         self._stopwatch = stopwatch
         self._layout = layout
         self._index = index
@@ -207,18 +166,38 @@ class TranscriptOutput:
             self.live.send({"kind": "frame", "ops": operations})
 
     def _full_message(self) -> Message:
-        self.views, self._sent_activity = PartViews(), None  # to a page that shows nothing yet all is new
+        # to a page that shows nothing yet all is new
+        self._views, self._keys, self._sent_activity = {}, itertools.count(1), None
         return {**self._common, "kind": "full", "ops": self._news(), "elapsed": self._stopwatch.seconds}
 
     def _news(self) -> list[Operation]:
+        """Return the operations that show what changed since the last ones."""
         layout, watch = self._layout, self._stopwatch
-        operations = self.views.update(layout.parts_of(self._index), layout.shown_below)
+        operations: list[Operation] = []
+        parts = dict(named(layout.parts_of(self._index)))
+        for name, part in parts.items():
+            if name not in self._views:
+                self._views[name] = part_view_for(part, next(self._keys))
+            view = self._views[name]
+            if isinstance(view, CallView) and isinstance(part, ToolPart):
+                view.shown_below = part.call_number in layout.shown_below
+            operations += view.update(part)
+        for name in [name for name in self._views if name not in parts]:
+            operations.append({"op": "remove", "key": self._views.pop(name).key})
         activity = activity_of(layout.state)
         if activity != self._sent_activity:
             self._sent_activity = activity
             status = {"op": "status", "text": visible_text(activity.text), "busy": activity.busy}
             operations.append(status | {"elapsed": watch.seconds, "paused": watch.is_paused})
         return operations
+
+    def rendered(self) -> dict[str, SafeHtml]:
+        """Return the final Markdown texts, each with its HTML."""
+        found: dict[str, SafeHtml] = {}
+        for view in self._views.values():
+            if isinstance(view, ProseView):
+                found |= view.rendered
+        return found
 
 
 POLL_S = 0.02
@@ -272,7 +251,6 @@ class Transcript:
         self._area = area or OutputArea()
         self._open_comm = open_comm
         self._stopwatch = Stopwatch(clock)
-        self._asked: set[int] = set()  # numbers of the calls that wait for the user
         self._lock = threading.RLock()
         self._layout = OutputLayout()
         self._outputs: list[TranscriptOutput] = []
@@ -302,23 +280,10 @@ class Transcript:
         """Take in one event of the turn."""
         with self._lock:
             self._layout.apply(event)
-            self._count_time(event)
-
-    def _count_time(self, event: TurnEvent) -> None:
-        """Leave the user's own time out: while approvals are awaited, and during a sign-in."""
-        match event:
-            case ApprovalRequested():
-                self._asked.add(event.request.call_number)
-            case ApprovalResolved() | ToolFinished():
-                self._asked.discard(event.call_number)
-            case TurnFinished():
-                self._asked.clear()
-            case _:
-                pass
-        if self._asked:
-            self._stopwatch.pause()
-        else:
-            self._stopwatch.resume()
+            if self._layout.is_waiting:
+                self._stopwatch.pause()
+            elif self._stopwatch.is_paused:
+                self._stopwatch.resume()
 
     def flush(self) -> None:
         """Show what was taken in since the last flush."""
@@ -501,7 +466,7 @@ class Transcript:
         if not self._outputs or self._outputs[-1].live.has_ended:
             return
         output, document = self._outputs[-1], self._document(len(self._outputs) - 1, is_last=is_last)
-        bundle = to_mimebundle(document, output.views.rendered())
+        bundle = to_mimebundle(document, output.rendered())
         output.end(bundle, self._below_answer() if is_last else None)
 
     def _document(self, index: int, *, is_last: bool) -> AnswerOutput:
