@@ -18,7 +18,7 @@ from codex_nb.session.events import (
     reduce,
 )
 from codex_nb.ui.layout import Decide, OutputLayout, ask_by_typing, named, shows_outputs
-from codex_nb.ui.text_view import activity_of, turn_document
+from codex_nb.ui.text_view import activity_of, document_of, turn_document
 from codex_nb.ui.widgets import ExistingOutput, OutputArea, OutputHandle
 
 if TYPE_CHECKING:
@@ -133,7 +133,6 @@ class HtmlView:
         self._last: MimeBundle = {}
         self._is_reserved = False  # whether the last output is final
         self._is_over = False
-        self._plan: PlanPart | None = None  # as its output shows it
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event; an approval is asked for at once."""
@@ -186,15 +185,9 @@ class HtmlView:
             self._is_reserved = False
             self._pause(self._last)
         self._replace(self._bundle(last, is_last=True))
-        self._update_plan(last)
-
-    def _update_plan(self, last: int) -> None:
-        """Update the plan in an output above the current one."""
-        if (found := self._layout.plan()) is None or found[1] == self._plan:
-            return
-        output, self._plan = found
-        if output < last:
-            self._handles[output].update(self._bundle(output, is_last=False))
+        changed = self._layout.take_changed_plan()
+        if changed is not None and changed < last:
+            self._handles[changed].update(self._bundle(changed, is_last=False))
 
     def _replace(self, new: MimeBundle) -> None:
         if new == self._last:
@@ -208,10 +201,8 @@ class HtmlView:
         self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
 
     def _bundle(self, output: int, *, is_last: bool) -> MimeBundle:
-        layout = self._layout
-        parts = layout.parts_of(output)
-        document = turn_document(layout.state, parts, shown_below=layout.shown_below, is_last=is_last)
-        activity = activity_of(layout.state)
+        document = document_of(self._layout, output, is_last=is_last)
+        activity = activity_of(self._layout.state)
         if activity.busy and is_last and not self._is_over:
             document = AnswerOutput((*document.parts, NoticeOutput(f"{activity.text} …")), document.footer)
         return to_mimebundle(document)

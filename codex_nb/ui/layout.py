@@ -250,6 +250,7 @@ class OutputLayout:
         self._output_of: dict[str, int] = {}
         self._count = 1
         self._wants_new_output = False
+        self._plan: PlanPart | None = None  # as its output shows it
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
@@ -293,15 +294,20 @@ class OutputLayout:
         self._open_output()
         return self._count
 
-    def parts_of(self, output: int) -> list[Part]:
-        """Return the parts of an output."""
-        return [part for name, part in named(self.state.parts) if self._output_of.get(name) == output]
+    def parts_of(self, output: int) -> dict[str, Part]:
+        """Return the parts of an output, by names that they keep while they grow."""
+        return {name: part for name, part in named(self.state.parts) if self._output_of.get(name) == output}
 
-    def plan(self) -> tuple[int, PlanPart] | None:
-        """Return the turn's plan and its output; a plan still changes when the turn has moved on to later outputs."""
-        part = self.state.plan
-        output = None if part is None else self._output_of.get(name_of(part))
-        return None if part is None or output is None else (output, part)
+    def take_changed_plan(self) -> int | None:
+        """Return the output of a plan that has changed since the last call, None where none has.
+
+        A plan still changes when the turn has moved on to later outputs.
+        """
+        plan = self.state.plan
+        if plan is None or plan == self._plan or (output := self._output_of.get(name_of(plan))) is None:
+            return None
+        self._plan = plan
+        return output
 
     def _open_output(self) -> None:
         if not self._wants_new_output:
@@ -312,7 +318,7 @@ class OutputLayout:
             return
         self._wants_new_output = False
         pending = {name_of(call) for call in calls if call.output is None and not call.running}
-        if all(name_of(part) in pending for part in self.parts_of(self._count - 1)):
+        if all(name in pending for name in self.parts_of(self._count - 1)):
             return  # nothing final is in the last output, so what follows can go there
         self._output_of |= {name: self._count for name in pending if name in self._output_of}
         self._count += 1

@@ -56,36 +56,24 @@ class ArgumentsReader:
     @property
     def language(self) -> str:
         """The language of what is shown."""
-        return "python" if self._mode in {"code", "ended"} else "json"
+        return "python" if self._mode == "code" else "json"
 
     def feed(self, piece: str) -> str:
         """Read more JSON text and return more to show."""
         self._waiting += piece
-        if self._mode == "unknown":
-            self._decide()
-        match self._mode:
-            case "code":
-                return self._take_code()
-            case "json":
-                shown, self._waiting = self._waiting, ""
-                return shown
-            case _:
-                return ""
-
-    def _decide(self) -> None:
-        if begin := _CODE_BEGINS.match(self._waiting):
-            self._mode = "code"
-            self._waiting = self._waiting[begin.end() :]
-        elif not _CODE_MAY_BEGIN.fullmatch(self._waiting):
+        if self._mode == "unknown" and (begin := _CODE_BEGINS.match(self._waiting)):
+            self._mode, self._waiting = "code", self._waiting[begin.end() :]
+        elif self._mode == "unknown" and not _CODE_MAY_BEGIN.fullmatch(self._waiting):
             self._mode = "json"
-
-    def _take_code(self) -> str:
-        whole = _WHOLE_CHARACTERS.match(self._waiting)
-        content = whole.group() if whole else ""
-        self._waiting = self._waiting[len(content) :]
-        if self._waiting.startswith('"'):
-            self._mode = "ended"
-        return _unescaped(content)
+        if self._mode == "json":
+            shown, self._waiting = self._waiting, ""
+            return shown
+        # of code nothing matches any more from its closing quote on
+        whole = _WHOLE_CHARACTERS.match(self._waiting) if self._mode == "code" else None
+        if whole is None:
+            return ""
+        self._waiting = self._waiting[whole.end() :]
+        return _unescaped(whole.group())
 
 
 def readable_arguments(arguments: str) -> tuple[str, str]:

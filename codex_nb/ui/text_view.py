@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.events import Usage
     from codex_nb.session.events import Answer, Part
     from codex_nb.tools.approval import ApprovalRequest
-    from codex_nb.ui.layout import Action
+    from codex_nb.ui.layout import Action, OutputLayout
 
 
 RAN_UNASKED = "tools ran without asking (approval all)"
@@ -156,6 +156,12 @@ def turn_document(
             written.append(NoticeOutput(reason, "notice" if answer.status == "cancelled" else "error"))
         entries = footer(state, answer)
     return AnswerOutput(tuple(part for part in written if part is not None), entries)
+
+
+def document_of(layout: OutputLayout, output: int, *, is_last: bool) -> AnswerOutput:
+    """Return the saved form of one output of the cell; the last one of a turn has its end."""
+    parts = layout.parts_of(output).values()
+    return turn_document(layout.state, parts, shown_below=layout.shown_below, is_last=is_last)
 
 
 def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -> OutputPart | None:

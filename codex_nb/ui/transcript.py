@@ -13,9 +13,9 @@ from codex_nb.labels import ERROR_HELP
 from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
 from codex_nb.rendering.sanitize import visible_text
 from codex_nb.session.events import ToolPart
-from codex_nb.ui.layout import Action, OutputLayout, TurnAction, named, read_action
+from codex_nb.ui.layout import Action, OutputLayout, TurnAction, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
-from codex_nb.ui.text_view import Activity, activity_of, turn_document
+from codex_nb.ui.text_view import Activity, activity_of, document_of
 from codex_nb.ui.widgets import (
     LiveOutput,
     Message,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.sanitize import SafeHtml
-    from codex_nb.session.events import PlanPart, TurnEvent
+    from codex_nb.session.events import TurnEvent
 
 
 PLACEHOLDER = visible_text("Codex is answering; the answer replaces this line.")
@@ -174,7 +174,7 @@ class TranscriptOutput:
         """Return the operations that show what changed since the last ones."""
         layout, watch = self._layout, self._stopwatch
         operations: list[Operation] = []
-        parts = dict(named(layout.parts_of(self._index)))
+        parts = layout.parts_of(self._index)
         for name, part in parts.items():
             if name not in self._views:
                 self._views[name] = part_view_for(part, next(self._keys))
@@ -256,7 +256,6 @@ class Transcript:
         self._outputs: list[TranscriptOutput] = []
         self.undoable: Undoable | None = None  # what Undo below the answer takes back
         self._family = ""  # of the outputs
-        self._plan: PlanPart | None = None  # as its output shows it
         self._replies: dict[int, Future[Message]] = {}
         self._numbers = itertools.count(1)
         self._thread = threading.get_ident()
@@ -455,24 +454,19 @@ class Transcript:
 
     def _update_plan(self) -> None:
         """Update the plan in an output that has ended."""
-        if (found := self._layout.plan()) is None or found[1] == self._plan:
-            return
-        index, self._plan = found
-        if index < len(self._outputs) - 1:
-            self._outputs[index].live.update_bundle(to_mimebundle(self._document(index, is_last=False)))
+        index = self._layout.take_changed_plan()
+        if index is not None and index < len(self._outputs) - 1:
+            bundle = to_mimebundle(document_of(self._layout, index, is_last=False))
+            self._outputs[index].live.update_bundle(bundle)
             self._outputs[-1].enhance_again()
 
     def _end_last_output(self, *, is_last: bool) -> None:
         if not self._outputs or self._outputs[-1].live.has_ended:
             return
-        output, document = self._outputs[-1], self._document(len(self._outputs) - 1, is_last=is_last)
+        output, index = self._outputs[-1], len(self._outputs) - 1
+        document = document_of(self._layout, index, is_last=is_last)
         bundle = to_mimebundle(document, output.rendered())
         output.end(bundle, self._below_answer() if is_last else None)
-
-    def _document(self, index: int, *, is_last: bool) -> AnswerOutput:
-        layout = self._layout
-        parts, below = layout.parts_of(index), layout.shown_below
-        return turn_document(layout.state, parts, shown_below=below, is_last=is_last)
 
     def _below_answer(self) -> Message:
         """Return what the page adds below the answer: its time, actions, and the cells that they insert or run."""
