@@ -9,9 +9,11 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from io import IncrementalNewlineDecoder
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, assert_never
 
+from codex_nb.labels import PLAN, REASONING
 from codex_nb.rendering.markdown import (
     blocks_of,
     escape_markdown,
@@ -50,10 +52,9 @@ class TextOutput:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningOutput:
-    """A reasoning summary, in Markdown, folded under ``title``."""
+    """A reasoning summary, in Markdown, which is folded."""
 
     markdown: str
-    title: str = "Reasoning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,8 @@ class StepOutput:
 
 @dataclass(frozen=True, slots=True)
 class PlanOutput:
-    """The steps of a plan under ``title``; ``explanation`` is the model's reason for it."""
+    """The steps of a plan; ``explanation`` is the model's reason for it."""
 
-    title: str
     steps: tuple[StepOutput, ...]
     explanation: str = ""
 
@@ -187,7 +187,7 @@ def _html(part: OutputPart, render: Callable[[str], str]) -> str:
         case TextOutput():
             return render(part.markdown)
         case ReasoningOutput():
-            return _folded("codex-thinking", part.title, render(part.markdown))
+            return _folded("codex-thinking", REASONING, render(part.markdown))
         case ToolOutput():
             output = (
                 f"<pre>{escape(visible_text(truncate_output(part.output)), quote=False)}</pre>\n"
@@ -211,8 +211,7 @@ def _plan_html(part: PlanOutput) -> str:
         for step in part.steps
         for label in [STEP_LABELS[step.status]]
     )
-    title = f"<p><strong>{escape_html(part.title)}</strong>{explanation}</p>"
-    return f'{title}\n<ol class="codex-plan">\n{steps}</ol>\n'
+    return f'<p><strong>{PLAN}</strong>{explanation}</p>\n<ol class="codex-plan">\n{steps}</ol>\n'
 
 
 def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> str:
@@ -231,7 +230,7 @@ def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
             return inert_markdown(parsed(part.markdown))
         case ReasoningOutput():
             quoted = inert_markdown(parsed(part.markdown)).strip("\n").replace("\n", "\n> ")
-            return f"> *{escape_markdown(part.title)}*\n>\n> {quoted}"
+            return f"> *{REASONING}*\n>\n> {quoted}"
         case ToolOutput():
             output = "\n\n" + fenced(truncate_output(part.output), "text") if part.output else ""
             return f"*{escape_markdown(part.title)}*\n\n{fenced(part.code, part.language)}{output}"
@@ -242,7 +241,7 @@ def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
                 for step in part.steps
                 for label in [STEP_LABELS[step.status]]
             )
-            return f"**{escape_markdown(part.title)}**{explanation}\n\n{steps}"
+            return f"**{PLAN}**{explanation}\n\n{steps}"
         case NoticeOutput():
             return f"*{escape_markdown(part.text)}*"
         case _:
@@ -258,13 +257,13 @@ def _plain(part: OutputPart) -> str:
         case TextOutput():
             return part.markdown
         case ReasoningOutput():
-            return f"[{part.title}]\n{part.markdown}"
+            return f"[{REASONING}]\n{part.markdown}"
         case ToolOutput():
             output = f"\n\n{truncate_output(part.output)}" if part.output else ""
             return f"[{part.title}]\n{part.code}{output}"
         case PlanOutput():
             explanation = f" {part.explanation}" if part.explanation else ""
-            return f"[{part.title}]{explanation}\n" + _numbered(map(step_line, part.steps))
+            return f"[{PLAN}]{explanation}\n" + _numbered(map(step_line, part.steps))
         case NoticeOutput():
             return f"[{part.text}]"
         case _:
@@ -311,7 +310,7 @@ class BlockSplitter:
 
     def __init__(self) -> None:
         self.source = ""
-        self._held = ""  # a carriage return that may be half of a line end
+        self._newlines = IncrementalNewlineDecoder(None, translate=True)
         self._continues = False  # the source begins inside a list
         self._fence: re.Pattern[str] | None = None  # what would close the unfinished code block
         self._parse_at = 0  # length at which to look for finished blocks again
@@ -323,20 +322,15 @@ class BlockSplitter:
 
     def feed(self, text: str) -> FinishedBlocks | None:
         """Take more text, return what it finished."""
-        text = self._held + text
-        self._held = "\r" if text.endswith("\r") else ""
-        text = _with_plain_line_ends(text.removesuffix(self._held))
+        text = self._newlines.decode(text)
         before = len(self.source)
         self.source += text
         return self._finished(before) if "\n" in text else None
 
     def finish(self) -> FinishedBlocks:
         """Return the rest; the text is complete."""
-        self.source += self._held.replace("\r", "\n")
-        rest = FinishedBlocks(self.source, self.tokens())
-        self.source = self._held = ""
-        self._continues, self._fence, self._parse_at = False, None, 0
-        return rest
+        self.source += self._newlines.decode("", final=True)
+        return FinishedBlocks(self.source, self.tokens())
 
     def tokens(self) -> list[Token]:
         """Return the tokens of the unfinished source; a list that goes on carries a class that says so."""
@@ -362,7 +356,7 @@ class BlockSplitter:
             self._parse_at = int(end * GROWTH)
             return None
         finished, inside_list = _split(tokens, index)
-        at = _start_of_line(self.source, line)
+        at = len(self.source) - len(self.source.split("\n", line)[-1])
         return self._take(at, finished, tokens[index:], inside_list=inside_list)
 
     def _take(
@@ -378,10 +372,6 @@ class BlockSplitter:
         if self._fence is not None:
             return self._fence.search(self.source, start, end) is not None
         return end <= EAGER_PARSE or end >= self._parse_at or "\n\n" in self.source[max(0, start - 1) : end]
-
-
-def _with_plain_line_ends(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _last_block(tokens: list[Token]) -> tuple[int, int]:
@@ -421,13 +411,6 @@ def _closing_fence(tokens: list[Token], source: str) -> re.Pattern[str] | None:
 def _is_blank_before(source: str, end: int) -> bool:
     """Whether the line that ends at ``end`` is blank."""
     return not source[source.rfind("\n", 0, end - 1) + 1 : end].strip(" \t\n")
-
-
-def _start_of_line(source: str, line: int) -> int:
-    position = 0
-    for _ in range(line):
-        position = source.index("\n", position) + 1
-    return position
 
 
 EAGER_PROSE = 600  # characters up to which an unfinished block is drawn at every change that may be markup
@@ -488,7 +471,6 @@ class MarkdownBlocks:
 
     def finish(self) -> BlocksUpdate:
         """Close everything; the text is complete."""
-        self._drawn = self._shown = 0
         return BlocksUpdate(closed=render_tokens(self._blocks.finish().tokens), open=NO_HTML)
 
     def _draw(self) -> SafeHtml:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.labels import AGENT_TOOLS, PHASES, REASONING, Phase
+from codex_nb.labels import AGENT_TOOLS, PHASES, PLAN, REASONING, Phase
 from codex_nb.parse import loads
 from codex_nb.rendering.answer_output import (
     STEP_LABELS,
@@ -96,7 +96,6 @@ def _unescaped(content: str) -> str:
 
 
 Operation = dict[str, Any]
-PLAN = "Plan"
 NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})
 P_contra = TypeVar("P_contra", bound=Part, contravariant=True)
 
@@ -253,7 +252,7 @@ class PlanView:
             }
             for step in plan.steps
         ]
-        operations = [section(self.key, "plan", plan.title)] if last is None else []
+        operations = [section(self.key, "plan", PLAN)] if last is None else []
         shown = {"op": "plan", "key": self.key, "steps": steps, "remark": visible_text(plan.explanation)}
         return [*operations, shown]
 
@@ -264,7 +263,7 @@ def checklist(part: PlanPart) -> PlanOutput:
         StepOutput(step.text, "unfinished" if part.is_over and step.status == "in_progress" else step.status)
         for step in part.plan.steps
     )
-    return PlanOutput(PLAN, tuple(steps), part.plan.explanation)
+    return PlanOutput(tuple(steps), part.plan.explanation)
 
 
 def part_view_for(part: Part, key: int) -> PartView[Any]:

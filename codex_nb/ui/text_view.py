@@ -11,7 +11,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
-from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase, plan_name
+from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, PLAN, STOPPED, Phase, plan_name
 from codex_nb.rendering.answer_output import (
     SEPARATOR,
     AnswerOutput,
@@ -47,7 +47,7 @@ from codex_nb.session.events import (
 from codex_nb.session.outbound import without_marks
 from codex_nb.tools.approval import DecisionKind
 from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, requested_code, shows_outputs
-from codex_nb.ui.part_views import PLAN, checklist, is_open, phase_label, phase_of, shown_code, tool_title
+from codex_nb.ui.part_views import checklist, is_open, phase_label, phase_of, shown_code, tool_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -169,7 +169,7 @@ def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -
         case TextPart():
             return TextOutput(part.text) if part.text.strip() else None
         case ReasoningPart():
-            return ReasoningOutput(part.text, REASONING) if part.text.strip() else None
+            return ReasoningOutput(part.text) if part.text.strip() else None
         case NoticePart():
             return NoticeOutput(part.notice.text)
         case PlanPart():

@@ -39,10 +39,10 @@ def everywhere(text: str) -> AnswerOutput:
     return AnswerOutput(
         parts=(
             TextOutput(text),
-            ReasoningOutput(text, title=text),
+            ReasoningOutput(text),
             ToolOutput(title=text, code=text, language=text, output=text),
             ToolOutput(title="x", code=text, language="python", output=""),
-            PlanOutput(text, (StepOutput(text, "pending"), StepOutput("x", "completed")), explanation=text),
+            PlanOutput((StepOutput(text, "pending"), StepOutput("x", "completed")), explanation=text),
             NoticeOutput(text),
             NoticeOutput(text, "error"),
         ),
