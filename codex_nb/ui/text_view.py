@@ -195,18 +195,22 @@ def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
     It is saved with the notebook, which others may read, so it names the account only where the user says so.
     """
     started = state.started
-    kept = (*_standing_approvals(state), started.not_saved if started else "")
-    if started and started.footer == "off":
-        return tuple(entry for entry in kept if entry)
-    account = started.account if started and started.footer == "account" else ""
-    model = answer.model or (started.model if started else "")
-    if model and started and started.effort:
-        model = f"{model}, {started.effort} effort"
-    billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
-    through = f"through {started.through}" if started and started.through else ""
-    cost = state.finished.cost if state.finished else ""
-    entries = (model, through, _tokens(answer.usage), account, billing, cost, *kept)
-    return tuple(entry for entry in entries if entry)
+    if started is None:  # the turn failed before it began
+        return ()
+    kept = (*_standing_approvals(state), started.not_saved)
+    if started.footer == "off":
+        return tuple(filter(None, kept))
+    model = answer.model or started.model
+    entries = (
+        f"{model}, {started.effort} effort" if model and started.effort else model,
+        f"through {started.through}" if started.through else "",
+        _tokens(answer.usage),
+        started.account if started.footer == "account" else "",
+        _billing(started.billing, started.plan),
+        state.finished.cost if state.finished is not None else "",
+        *kept,
+    )
+    return tuple(filter(None, entries))
 
 
 def _standing_approvals(state: TurnState) -> tuple[str, ...]:
