@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 CONTEXT_LINES = 3
 MAX_STEPS = 3_000_000  # of all comparisons of one diff; about a second
 MAX_ROWS = 2_000  # a longer diff has no line numbers, colours or marks
-MAX_MARKED = 2_000  # characters of a line that are compared word by word
+MAX_LIKENED = 2_000  # characters of a line that tell which other it is like
 _FREQUENT = 20  # equal lines or words, of which each is compared with each
 _SIMILAR = 0.4  # of a line, so that its changed words are marked
 
-_WORD = re.compile(r"\w+|\s+|[^\w\s]")
+_WORD = re.compile(r"\w+|\W")
 
 _Opcode = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
 
@@ -112,20 +112,15 @@ class _Work:
 
     def marks(self, before: str, after: str) -> tuple[list[range], list[range]]:
         """Return which characters of two lines changed, in whole words; none where the lines have little in common."""
-        start, end = _common_words(before, after)
-        old, new = before[start : len(before) - end], after[start : len(after) - end]
-        if max(len(old), len(new)) > MAX_MARKED:
-            return [range(start, start + len(old))], [range(start, start + len(new))]
-        words, others = _WORD.findall(old), _WORD.findall(new)
+        words, others = _WORD.findall(before), _WORD.findall(after)
         blocks = _blocks(_CountedMatcher(words, others, self).get_opcodes())
-        same = before[:start] + before[len(before) - end :]
-        same += "".join(words[place] for block in blocks if block.is_same for place in block.before)
+        same = "".join(words[place] for block in blocks if block.is_same for place in block.before)
         if 2 * _inked(same) < _SIMILAR * (_inked(before) + _inked(after)):
             return [], []
         changed = [block for block in blocks if not block.is_same]
         return (
-            _characters(words, (block.before for block in changed), start),
-            _characters(others, (block.after for block in changed), start),
+            _characters(words, (block.before for block in changed)),
+            _characters(others, (block.after for block in changed)),
         )
 
 
@@ -174,31 +169,16 @@ def _common(before: Sequence[str], after: Sequence[str]) -> int:
     return next(places, min(len(before), len(after)))
 
 
-def _common_words(before: str, after: str) -> tuple[int, int]:
-    """Return with how many characters of whole words both lines begin, and with how many they end."""
-    start = _common(before, after)
-    while start and _divides_word(before, start) | _divides_word(after, start):
-        start -= 1
-    end = _common(before[start:][::-1], after[start:][::-1])
-    while end and _divides_word(before, len(before) - end) | _divides_word(after, len(after) - end):
-        end -= 1
-    return start, end
-
-
-def _divides_word(line: str, place: int) -> bool:
-    return all(one.isalnum() or one == "_" for one in line[place - 1 : place + 1]) and place < len(line)
-
-
 def _words(line: str) -> list[str]:
-    return [word for word in _WORD.findall(line[:MAX_MARKED]) if not word.isspace()]
+    return [word for word in _WORD.findall(line[:MAX_LIKENED]) if not word.isspace()]
 
 
 def _inked(text: str) -> int:
     return len(text) - text.count(" ")
 
 
-def _characters(words: Sequence[str], changed: Iterable[range], start: int) -> list[range]:
-    ends = list(accumulate(map(len, words), initial=start))
+def _characters(words: Sequence[str], changed: Iterable[range]) -> list[range]:
+    ends = list(accumulate(map(len, words), initial=0))
     return [range(ends[block.start], ends[block.stop]) for block in changed if block]
 
 
