@@ -478,7 +478,10 @@ SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
 
 
 class RichView(AppendOnlyView):
-    """Shows a turn on a rich console; anything but text ends the block being written."""
+    """Shows a turn on a rich console.
+
+    Finished blocks of a message are printed, the unfinished one is drawn in place; anything but text ends it.
+    """
 
     def __init__(
         self,
@@ -489,33 +492,50 @@ class RichView(AppendOnlyView):
     ) -> None:
         super().__init__(on_action=on_action, ask=ask)
         self._console = console
-        self._writing: _Message | None = None
+        self._item = ""  # whose text is being written
+        self._blocks = BlockSplitter()
+        self._live: Live | None = None
 
     def flush(self) -> None:
-        """Draw the block being written."""
-        if self._writing is not None:
-            self._writing.draw()
+        """Draw the unfinished block, where the console can draw in place."""
+        source = self._blocks.source.strip("\n")
+        if not source or not self._console.is_terminal:
+            return
+        if self._live is None:
+            from rich.live import Live
+
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        end = _end_of(source, self._console, is_code=self._blocks.is_code)
+        self._live.update(_markdown(end), refresh=True)
 
     def close(self) -> None:
-        """End the block being written."""
-        if self._writing is not None:
-            self._writing.end()
-            self._writing = None
+        """Print the unfinished block."""
+        self._print(self._blocks.finish().source)
+        self._item, self._blocks = "", BlockSplitter()
+
+    def _print(self, source: str) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if source.strip():
+            self._console.print(_markdown(source))
 
     def _write_message(self, item_id: str, text: str) -> None:
-        self._message(item_id).feed(text)
+        if item_id != self._item:
+            self.close()
+            self._item = item_id
+        finished = self._blocks.feed(text)
+        if finished is not None:
+            self._print(finished.source)
 
     def _finish_message(self, item_id: str, text: str, written: str) -> None:
-        goes_on = self._writing is not None and self._writing.item_id == item_id
-        is_broken_off = not goes_on and text.startswith(written)  # by a line that came between
-        self._message(item_id).finish(text.removeprefix(written) if is_broken_off else text)
-        self._writing = None
-
-    def _message(self, item_id: str) -> _Message:
-        if self._writing is None or self._writing.item_id != item_id:
+        if text.startswith(written):
+            self._write_message(item_id, text.removeprefix(written))
             self.close()
-            self._writing = _Message(self._console, item_id)
-        return self._writing
+        else:
+            self.close()
+            self._print(text)
 
     def _prompt_code(self, request: ApprovalRequest) -> str:
         with self._console.capture() as written:
@@ -538,59 +558,6 @@ class RichView(AppendOnlyView):
 
         self.close()
         self._console.print(Text(visible_text(text), style=style))
-
-
-class _Message:
-    """One message: finished blocks are printed, the unfinished one is drawn in place."""
-
-    def __init__(self, console: Console, item_id: str) -> None:
-        self.item_id = item_id
-        self._console = console
-        self._blocks = BlockSplitter()
-        self._text: list[str] = []
-        self._live: Live | None = None
-
-    def feed(self, text: str) -> None:
-        """Add text and print the blocks that it finishes."""
-        self._text.append(text)
-        finished = self._blocks.feed(text)
-        if finished is not None:
-            self._print(finished.source)
-
-    def draw(self) -> None:
-        """Draw the unfinished block, where the console can draw in place."""
-        source = self._blocks.source.strip("\n")
-        if not source or not self._console.is_terminal:
-            return
-        if self._live is None:
-            from rich.live import Live
-
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        self._live.update(
-            _markdown(_end_of(source, self._console, is_code=self._blocks.is_code)), refresh=True
-        )
-
-    def finish(self, final: str) -> None:
-        """Print the rest; a final text that differs from what was streamed is printed whole."""
-        written = "".join(self._text)
-        if final.startswith(written):
-            self.feed(final.removeprefix(written))
-            self.end()
-            return
-        self.end()
-        self._print(final)
-
-    def end(self) -> None:
-        """Print the unfinished block."""
-        self._print(self._blocks.finish().source)
-
-    def _print(self, source: str) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        if source.strip():
-            self._console.print(_markdown(source))
 
 
 def _end_of(source: str, console: Console, *, is_code: bool) -> str:
