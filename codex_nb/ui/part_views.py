@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS, PHASES, PLAN, REASONING, Phase
@@ -97,37 +98,53 @@ def _unescaped(content: str) -> str:
 
 Operation = dict[str, Any]
 NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})
-P_contra = TypeVar("P_contra", bound=Part, contravariant=True)
+P = TypeVar("P", bound=Part)
 
 
-class PartView(Protocol[P_contra]):
+class PartView(ABC, Generic[P]):
     """One part of a turn in a live output, whose operations name it by its key."""
 
-    key: int
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self._part: P | None = None
+        self._sent: dict[str, Operation] = {}  # the last operations, by what they show
 
-    def update(self, part: P_contra) -> list[Operation]:
+    def update(self, part: P) -> list[Operation]:
         """Take the part as it is now, return the operations that show the difference."""
+        last, self._part = self._part, part
+        return [] if part is last else self._operations(part)
+
+    @abstractmethod
+    def _operations(self, part: P) -> list[Operation]:
+        """Return the operations that show what has changed since the last time."""
+
+    def _section(self, kind: str, title: str) -> Operation:
+        return {"op": "section", "key": self.key, "kind": kind, "title": title}
+
+    def _changed(self, **operations: Operation) -> list[Operation]:
+        """Return the operations that differ from the last ones that showed the same."""
+        changed = {what: each for what, each in operations.items() if self._sent.get(what) != each}
+        self._sent |= changed
+        return list(changed.values())
 
 
-class ProseView:
+class ProseView(PartView[TextPart | ReasoningPart]):
     """A message or a reasoning summary."""
 
     def __init__(self, key: int, kind: str, title: str) -> None:
-        self.key = key
-        self._begin = section(key, kind, title)
+        super().__init__(key)
+        self._begin = self._section(kind, title)
         self._text = GrowingText()
         self._blocks = MarkdownBlocks()
         self._closed: list[SafeHtml] = []
-        self._begun = False
         self._done = False
 
-    def update(self, part: TextPart | ReasoningPart) -> list[Operation]:
+    def _operations(self, part: TextPart | ReasoningPart) -> list[Operation]:
         """Render what is new; a text that differs from what was streamed starts over."""
-        if self._done or (part.growing is self._text and not part.done):
+        if self._done:
             return []
         more = part.growing.since(self._text)
-        operations: list[Operation] = [] if self._begun else [self._begin]
-        self._begun = True
+        operations = self._changed(section=self._begin)
         if more is None:
             operations.append({"op": "reset", "key": self.key})
             self._blocks, self._closed, more = MarkdownBlocks(), [], str(part.growing)
@@ -145,40 +162,42 @@ class ProseView:
         return {str(self._text): join_html(self._closed)} if self._done else {}
 
 
-class CallView:
+class CallView(PartView[ToolPart]):
     """A tool call: its code as it is written, its approval, its progress, its output."""
 
     def __init__(self, key: int) -> None:
-        self.key = key
-        self._part: ToolPart | None = None
+        super().__init__(key)
+        self._arguments = GrowingText()
         self._reader: ArgumentsReader | None = None
         self._code: GrowingCode | None = None
-        self._final = NO_HTML
-        self._progress: Operation = {}
-        self._asking = False
         self.shown_below = False  # whether the notebook shows the call's outputs itself
-        self._output: str | None = None
 
-    def update(self, part: ToolPart) -> list[Operation]:
-        """Show what changed since the last update."""
-        last, self._part = self._part, part
-        if part is last:
-            return []
-        is_renamed = last is None or last.name != part.name
-        operations = [section(self.key, "call", tool_title(part.name))] if is_renamed else []
-        operations += self._show_code(last, part)
-        operations += self._show_progress(part)
-        operations += self._show_approval(part)
-        return operations + self._show_output(part)
+    def _operations(self, part: ToolPart) -> list[Operation]:
+        phase = phase_of(part)
+        state = {
+            "op": "state",
+            "key": self.key,
+            "phase": phase,
+            "text": phase_label(part, phase),
+            "folded": part.output is not None and not is_open(part, phase),
+        }
+        operations = self._changed(section=self._section("call", tool_title(part.name)))
+        operations += self._show_code(part)
+        operations += self._changed(state=state)
+        if part.request is not None:
+            ask = {"op": "ask", "key": self.key, "request": approval_payload(part.request)}
+            operations += self._changed(approval=ask if part.waiting else {"op": "asked", "key": self.key})
+        if (output := part.output or part.live) and not self.shown_below:
+            text = visible_text(truncate_output(output))
+            is_live = {} if part.output else {"is_live": True}
+            operations += self._changed(output={"op": "output", "key": self.key, "text": text, **is_live})
+        return operations
 
-    def _show_code(self, last: ToolPart | None, part: ToolPart) -> list[Operation]:
+    def _show_code(self, part: ToolPart) -> list[Operation]:
         if part.ready or part.request is not None:
-            final = _final_code(part)
-            if final == self._final:
-                return []
-            self._final = final
-            return [html_operation(self.key, BlocksUpdate(open=final), slot="code")]
-        more = part.growing.since(last.growing if last else GrowingText()) or ""
+            final = BlocksUpdate(open=_final_code(part))
+            return self._changed(code=html_operation(self.key, final, slot="code"))
+        more, self._arguments = part.growing.since(self._arguments) or "", part.growing
         self._reader = self._reader or ArgumentsReader(takes_code=_takes_code(part.name))
         code = self._reader.feed(more)
         if not code:
@@ -186,62 +205,18 @@ class CallView:
         self._code = self._code or GrowingCode(self._reader.language)
         return [html_operation(self.key, self._code.feed(code), slot="code")]
 
-    def _show_progress(self, part: ToolPart) -> list[Operation]:
-        phase = phase_of(part)
-        progress: Operation = {
-            "op": "state",
-            "key": self.key,
-            "phase": phase,
-            "text": phase_label(part, phase),
-            "folded": part.output is not None and not is_open(part, phase),
-        }
-        if progress == self._progress:
-            return []
-        self._progress = progress
-        return [progress]
 
-    def _show_approval(self, part: ToolPart) -> list[Operation]:
-        if part.waiting == self._asking:
-            return []
-        self._asking = part.waiting
-        if part.request is None or not part.waiting:
-            return [{"op": "asked", "key": self.key}]
-        return [{"op": "ask", "key": self.key, "request": approval_payload(part.request)}]
-
-    def _show_output(self, part: ToolPart) -> list[Operation]:
-        output = part.output or part.live
-        if self.shown_below or not output or output == self._output:
-            return []
-        self._output = output
-        shown: Operation = {"op": "output", "key": self.key, "text": visible_text(truncate_output(output))}
-        return [shown if part.output else shown | {"is_live": True}]
-
-
-class NoticeView:
+class NoticeView(PartView[NoticePart]):
     """A quiet line."""
 
-    def __init__(self, key: int) -> None:
-        self.key = key
-        self._is_shown = False
-
-    def update(self, part: NoticePart) -> list[Operation]:
-        """Show the line, which never changes."""
-        was_shown, self._is_shown = self._is_shown, True
-        return [] if was_shown else [section(self.key, "notice", visible_text(part.notice.text))]
+    def _operations(self, part: NoticePart) -> list[Operation]:
+        return self._changed(section=self._section("notice", visible_text(part.notice.text)))
 
 
-class PlanView:
+class PlanView(PartView[PlanPart]):
     """The plan as a checklist."""
 
-    def __init__(self, key: int) -> None:
-        self.key = key
-        self._part: PlanPart | None = None
-
-    def update(self, part: PlanPart) -> list[Operation]:
-        """Replace the plan's steps."""
-        last, self._part = self._part, part
-        if part == last:
-            return []
+    def _operations(self, part: PlanPart) -> list[Operation]:
         plan = checklist(part)
         steps = [
             {
@@ -252,9 +227,8 @@ class PlanView:
             }
             for step in plan.steps
         ]
-        operations = [section(self.key, "plan", PLAN)] if last is None else []
         shown = {"op": "plan", "key": self.key, "steps": steps, "remark": visible_text(plan.explanation)}
-        return [*operations, shown]
+        return self._changed(section=self._section("plan", PLAN), steps=shown)
 
 
 def checklist(part: PlanPart) -> PlanOutput:
@@ -279,11 +253,6 @@ def part_view_for(part: Part, key: int) -> PartView[Any]:
             return PlanView(key)
         case NoticePart():
             return NoticeView(key)
-
-
-def section(key: int, kind: str, title: str) -> Operation:
-    """Return the operation that begins a part's section, or gives it another title."""
-    return {"op": "section", "key": key, "kind": kind, "title": title}
 
 
 def html_operation(key: int, update: BlocksUpdate, slot: str = "body") -> Operation:

@@ -28,6 +28,7 @@ const OPERATIONS = {
     if (operation.folded) section.node.open = false; // as when the turn has ended: the page does not jump then
   },
   ask(view, operation, section) {
+    OPERATIONS.asked(view, operation, section); // what was asked before
     section.node.open = true; // it shows the code that is asked about
     section.form = approvalForm(view, section, operation.request);
     section.node.append(section.form);
