@@ -227,6 +227,13 @@ def test_a_message_that_says_nothing_known_decides_nothing(harness: Harness, mes
     assert harness.commands == []
 
 
+def test_what_is_asked_anew_while_the_first_request_waits_is_what_is_shown(harness: Harness) -> None:
+    harness.play(*call(), ApprovalRequested(REQUEST))
+    harness.play(ApprovalRequested(replace(REQUEST, code="print(9)", summary="Run one line")))
+    (section,) = harness.page().sections.values()
+    assert (section["asks"]["code"], section["asks"]["summary"]) == ("print(9)", "Run one line")
+
+
 def test_an_edit_is_shown_as_what_ran(harness: Harness) -> None:
     harness.play(*call(), ApprovalRequested(REQUEST))
     harness.play(ApprovalResolved(1, Decision(DecisionKind.APPROVE, code="print(3)")), ToolStarted(1))
