@@ -131,6 +131,7 @@ class HtmlView:
         self._handles: list[OutputHandle] = [] if replaces is None else [replaces]
         self._next = 0.0
         self._last: MimeBundle = {}
+        self._is_reserved = False  # whether the last output is final
         self._is_over = False
 
     def apply(self, event: TurnEvent) -> None:
@@ -162,6 +163,7 @@ class HtmlView:
         if last >= len(self._handles) and not self._layout.parts_of(last):
             return self._area
         self._show_all()
+        self._is_reserved = True
         if self._layout.skip_empty_output():
             return ExistingOutput(self._handles[last])
         self._layout.start_new_output()
@@ -176,11 +178,11 @@ class HtmlView:
     def _show_all(self) -> None:
         last = self._layout.assign_parts() - 1
         while len(self._handles) <= last:
-            above = len(self._handles) - 1
-            if self._layout.parts_of(above):  # none are in an output that another view has
-                self._replace(self._bundle(above, is_last=False))
+            if self._handles and not self._is_reserved:
+                self._replace(self._bundle(len(self._handles) - 1, is_last=False))
             self._last = self._bundle(len(self._handles), is_last=True)
             self._handles.append(self._area.show(self._last))
+            self._is_reserved = False
             self._pause(self._last)
         self._replace(self._bundle(last, is_last=True))
         changed = self._layout.take_changed_plan()

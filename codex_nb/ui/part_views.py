@@ -185,8 +185,10 @@ class CallView(PartView[ToolPart]):
         operations += self._show_code(part)
         operations += self._changed(state=state)
         if part.request is not None:
-            ask = {"op": "ask", "key": self.key, "request": approval_payload(part.request)}
-            operations += self._changed(approval=ask if part.waiting else {"op": "asked", "key": self.key})
+            asking: Operation = {"op": "asked", "key": self.key}
+            if part.waiting:
+                asking = {"op": "ask", "key": self.key, "request": approval_payload(part.request)}
+            operations += self._changed(approval=asking)
         if (output := part.output or part.live) and not self.shown_below:
             text = visible_text(truncate_output(output))
             is_live = {} if part.output else {"is_live": True}
