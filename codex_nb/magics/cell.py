@@ -63,7 +63,7 @@ from codex_nb.tools.approval import (
 )
 from codex_nb.tools.base import Ports
 from codex_nb.tools.describe import NewCell
-from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, Stop
+from codex_nb.ui.layout import Action, Decide, TurnAction
 from codex_nb.ui.widgets import READY_S, in_output_widget
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
 
-    RetryAction = Callable[[Retry | Continue], None]
+    RetryAction = Callable[[TurnAction], None]
     Ask = Callable[[str], str]
 
 
@@ -324,14 +324,14 @@ def _command_handler(
 ) -> Callable[[Action], None]:
     def handle(action: Action) -> None:
         match action:
-            case Stop():
+            case TurnAction.STOP:
                 mailbox.request_stop()
             case Decide():
                 approvals.resolve(action.call_number, action.decision)
-            case Retry() | Continue():
+            case TurnAction.RETRY | TurnAction.CONTINUE:
                 if on_retry is not None:
                     on_retry(action)
-            case Explain() | Fix():
+            case TurnAction.EXPLAIN | TurnAction.FIX:
                 pass  # offered below a cell that failed, never by a turn
             case _:
                 assert_never(action)
@@ -410,9 +410,9 @@ def _retry_action(session: ShellSession, options: CellOptions, profile: Profile)
     if ask_later is None:
         return None
 
-    def on_retry(action: Retry | Continue) -> None:
+    def on_retry(action: TurnAction) -> None:
         once_more = replace(options, fresh=True)
-        if isinstance(action, Continue):
+        if action is TurnAction.CONTINUE:
             once_more = replace(once_more, prompt=CONTINUE, cell=False)
         ask_later(once_more, profile)
 
@@ -653,8 +653,7 @@ def offer_help(session: ShellSession, result: Any) -> None:
     from codex_nb.ui.transcript import ErrorButtons
 
     def on_action(action: Action) -> None:
-        plain = CellOptions()
-        fixes = isinstance(action, Fix)
+        plain, fixes = CellOptions(), action is TurnAction.FIX
         options = fix_options(plain, failed) if fixes else explain_options(plain, lambda _: failed)
         ask_later(options, session.profile())
 

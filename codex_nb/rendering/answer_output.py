@@ -9,9 +9,11 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from io import IncrementalNewlineDecoder
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, assert_never
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, assert_never
 
+from codex_nb.labels import PLAN, REASONING
 from codex_nb.rendering.markdown import (
     blocks_of,
     escape_markdown,
@@ -50,10 +52,9 @@ class TextOutput:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningOutput:
-    """A reasoning summary, in Markdown, folded under ``title``."""
+    """A reasoning summary, in Markdown, which is folded."""
 
     markdown: str
-    title: str = "Reasoning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +72,37 @@ class ToolOutput:
     is_open: bool = False
 
 
+StepStatus = Literal["pending", "in_progress", "completed", "unfinished"]
+
+
+class StepLabel(NamedTuple):
+    """How the status of a plan's step is written: its marks in HTML and in text, and its name."""
+
+    mark: str
+    text_mark: str
+    name: str
+
+
+STEP_LABELS: dict[StepStatus, StepLabel] = {
+    "pending": StepLabel("○", "[ ]", "to do"),
+    "in_progress": StepLabel("→", "[>]", "in progress"),
+    "completed": StepLabel("✓", "[x]", "done"),
+    "unfinished": StepLabel("◐", "[-]", "not finished"),  # in progress when the turn ended
+}
+
+
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """One step of a plan, as plain text: its ``mark`` in HTML and in text, and its ``state`` spelled out."""
+    """One step of a plan, as plain text."""
 
     text: str
-    state: str
-    mark: tuple[str, str] = ("○", "[ ]")
+    status: StepStatus
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOutput:
-    """The steps of a plan under ``title``; ``explanation`` is the model's reason for it."""
+    """The steps of a plan; ``explanation`` is the model's reason for it."""
 
-    title: str
     steps: tuple[StepOutput, ...]
     explanation: str = ""
 
@@ -169,7 +187,7 @@ def _html(part: OutputPart, render: Callable[[str], str]) -> str:
         case TextOutput():
             return render(part.markdown)
         case ReasoningOutput():
-            return _folded("codex-thinking", part.title, render(part.markdown))
+            return _folded("codex-thinking", REASONING, render(part.markdown))
         case ToolOutput():
             output = (
                 f"<pre>{escape(visible_text(truncate_output(part.output)), quote=False)}</pre>\n"
@@ -189,11 +207,11 @@ def _html(part: OutputPart, render: Callable[[str], str]) -> str:
 def _plan_html(part: PlanOutput) -> str:
     explanation = f" {escape_html(part.explanation)}" if part.explanation else ""
     steps = "".join(
-        f"<li>{step.mark[0]} {escape_html(step.text)} <small>({escape_html(step.state)})</small></li>\n"
+        f"<li>{label.mark} {escape_html(step.text)} <small>({label.name})</small></li>\n"
         for step in part.steps
+        for label in [STEP_LABELS[step.status]]
     )
-    title = f"<p><strong>{escape_html(part.title)}</strong>{explanation}</p>"
-    return f'{title}\n<ol class="codex-plan">\n{steps}</ol>\n'
+    return f'<p><strong>{PLAN}</strong>{explanation}</p>\n<ol class="codex-plan">\n{steps}</ol>\n'
 
 
 def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> str:
@@ -212,17 +230,18 @@ def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
             return inert_markdown(parsed(part.markdown))
         case ReasoningOutput():
             quoted = inert_markdown(parsed(part.markdown)).strip("\n").replace("\n", "\n> ")
-            return f"> *{escape_markdown(part.title)}*\n>\n> {quoted}"
+            return f"> *{REASONING}*\n>\n> {quoted}"
         case ToolOutput():
             output = "\n\n" + fenced(truncate_output(part.output), "text") if part.output else ""
             return f"*{escape_markdown(part.title)}*\n\n{fenced(part.code, part.language)}{output}"
         case PlanOutput():
             explanation = f" {escape_markdown(part.explanation)}" if part.explanation else ""
             steps = _numbered(
-                f"{step.mark[0]} {escape_markdown(step.text)} ({escape_markdown(step.state)})"
+                f"{label.mark} {escape_markdown(step.text)} ({label.name})"
                 for step in part.steps
+                for label in [STEP_LABELS[step.status]]
             )
-            return f"**{escape_markdown(part.title)}**{explanation}\n\n{steps}"
+            return f"**{PLAN}**{explanation}\n\n{steps}"
         case NoticeOutput():
             return f"*{escape_markdown(part.text)}*"
         case _:
@@ -238,13 +257,13 @@ def _plain(part: OutputPart) -> str:
         case TextOutput():
             return part.markdown
         case ReasoningOutput():
-            return f"[{part.title}]\n{part.markdown}"
+            return f"[{REASONING}]\n{part.markdown}"
         case ToolOutput():
             output = f"\n\n{truncate_output(part.output)}" if part.output else ""
             return f"[{part.title}]\n{part.code}{output}"
         case PlanOutput():
             explanation = f" {part.explanation}" if part.explanation else ""
-            return f"[{part.title}]{explanation}\n" + _numbered(map(step_line, part.steps))
+            return f"[{PLAN}]{explanation}\n" + _numbered(map(step_line, part.steps))
         case NoticeOutput():
             return f"[{part.text}]"
         case _:
@@ -253,7 +272,7 @@ def _plain(part: OutputPart) -> str:
 
 def step_line(step: StepOutput) -> VisibleText:
     """Return one step of a plan as a line of text."""
-    return visible_text(f"{step.mark[1]} {step.text}")
+    return visible_text(f"{STEP_LABELS[step.status].text_mark} {step.text}")
 
 
 def truncate_output(output: str) -> str:
@@ -291,7 +310,7 @@ class BlockSplitter:
 
     def __init__(self) -> None:
         self.source = ""
-        self._held = ""  # a carriage return that may be half of a line end
+        self._newlines = IncrementalNewlineDecoder(None, translate=True)
         self._continues = False  # the source begins inside a list
         self._fence: re.Pattern[str] | None = None  # what would close the unfinished code block
         self._parse_at = 0  # length at which to look for finished blocks again
@@ -303,20 +322,15 @@ class BlockSplitter:
 
     def feed(self, text: str) -> FinishedBlocks | None:
         """Take more text, return what it finished."""
-        text = self._held + text
-        self._held = "\r" if text.endswith("\r") else ""
-        text = _with_plain_line_ends(text.removesuffix(self._held))
+        text = self._newlines.decode(text)
         before = len(self.source)
         self.source += text
         return self._finished(before) if "\n" in text else None
 
     def finish(self) -> FinishedBlocks:
         """Return the rest; the text is complete."""
-        self.source += self._held.replace("\r", "\n")
-        rest = FinishedBlocks(self.source, self.tokens())
-        self.source = self._held = ""
-        self._continues, self._fence, self._parse_at = False, None, 0
-        return rest
+        self.source += self._newlines.decode("", final=True)
+        return FinishedBlocks(self.source, self.tokens())
 
     def tokens(self) -> list[Token]:
         """Return the tokens of the unfinished source; a list that goes on carries a class that says so."""
@@ -342,7 +356,7 @@ class BlockSplitter:
             self._parse_at = int(end * GROWTH)
             return None
         finished, inside_list = _split(tokens, index)
-        at = _start_of_line(self.source, line)
+        at = len(self.source) - len(self.source.split("\n", line)[-1])
         return self._take(at, finished, tokens[index:], inside_list=inside_list)
 
     def _take(
@@ -358,10 +372,6 @@ class BlockSplitter:
         if self._fence is not None:
             return self._fence.search(self.source, start, end) is not None
         return end <= EAGER_PARSE or end >= self._parse_at or "\n\n" in self.source[max(0, start - 1) : end]
-
-
-def _with_plain_line_ends(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _last_block(tokens: list[Token]) -> tuple[int, int]:
@@ -401,13 +411,6 @@ def _closing_fence(tokens: list[Token], source: str) -> re.Pattern[str] | None:
 def _is_blank_before(source: str, end: int) -> bool:
     """Whether the line that ends at ``end`` is blank."""
     return not source[source.rfind("\n", 0, end - 1) + 1 : end].strip(" \t\n")
-
-
-def _start_of_line(source: str, line: int) -> int:
-    position = 0
-    for _ in range(line):
-        position = source.index("\n", position) + 1
-    return position
 
 
 EAGER_PROSE = 600  # characters up to which an unfinished block is drawn at every change that may be markup
@@ -452,7 +455,7 @@ class MarkdownBlocks:
         """Take more text, return what changed."""
         finished = self._blocks.feed(text)
         if finished is not None:
-            return BlocksUpdate(render_tokens(finished.tokens), self.redraw())
+            return BlocksUpdate(render_tokens(finished.tokens), self._draw())
         source, is_code = self._blocks.source, self._blocks.is_code
         more = source[self._shown :]
         if not is_code and not self._is_table:
@@ -460,7 +463,7 @@ class MarkdownBlocks:
         if not more:
             return BlocksUpdate()
         if self._may_look_different(more) and worth_drawing(len(source), self._drawn, is_code=is_code):
-            return BlocksUpdate(open=self.redraw())
+            return BlocksUpdate(open=self._draw())
         if self._is_table:  # a row is shown when it is whole
             return BlocksUpdate()
         before, self._shown = self._shown, self._shown + len(more)
@@ -468,11 +471,9 @@ class MarkdownBlocks:
 
     def finish(self) -> BlocksUpdate:
         """Close everything; the text is complete."""
-        self._drawn = self._shown = 0
         return BlocksUpdate(closed=render_tokens(self._blocks.finish().tokens), open=NO_HTML)
 
-    def redraw(self) -> SafeHtml:
-        """Return the HTML of the unfinished block as it stands, for a page that shows nothing yet."""
+    def _draw(self) -> SafeHtml:
         source = self._blocks.source
         tokens = self._blocks.tokens() if source else []
         self._drawn = len(source)
@@ -495,7 +496,7 @@ class MarkdownBlocks:
 def worth_drawing(length: int, drawn: int, *, is_code: bool) -> bool:
     """Whether an unfinished block of this length is to be drawn again, when it was last drawn at length ``drawn``."""
     if is_code:
-        return length <= EAGER_CODE or drawn * CODE_GROWTH <= length <= LONGEST_DRAWN_CODE
+        return not drawn or length <= EAGER_CODE or drawn * CODE_GROWTH <= length <= LONGEST_DRAWN_CODE
     return length <= EAGER_PROSE or length >= drawn * PROSE_GROWTH
 
 
@@ -511,21 +512,16 @@ class GrowingCode:
         self._language = language
         self._code = ""
         self._drawn = 0
-        self._shown = 0
 
     def feed(self, text: str) -> BlocksUpdate:
         """Take more code, return what changed."""
+        before = len(self._code)
         self._code += text
         length = len(self._code)
         if worth_drawing(length, self._drawn, is_code=True):
-            return BlocksUpdate(open=self.redraw())
-        before, self._shown = self._shown, length
+            self._drawn = length
+            return BlocksUpdate(open=safe_code(self._code, self._language))
         return BlocksUpdate(tail=_continued(self._code, before, length))
-
-    def redraw(self) -> SafeHtml:
-        """Return the HTML of the code as it stands."""
-        self._drawn = self._shown = len(self._code)
-        return safe_code(self._code, self._language)
 
 
 def safe_code(code: str, language: str = "") -> SafeHtml:

@@ -13,7 +13,7 @@ from collections import Counter
 from difflib import Match, SequenceMatcher
 from html import escape
 from itertools import accumulate, groupby, pairwise, zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from codex_nb.rendering.sanitize import (
     LONGEST_HIGHLIGHTED,
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 CONTEXT_LINES = 3
 MAX_STEPS = 3_000_000  # of all comparisons of one diff; about a second
 MAX_ROWS = 2_000  # a longer diff has no line numbers, colours or marks
-MAX_MARKED = 2_000  # characters of a line that are compared word by word
+MAX_LIKENED = 2_000  # characters of a line that tell which other it is like
 _FREQUENT = 20  # equal lines or words, of which each is compared with each
 _SIMILAR = 0.4  # of a line, so that its changed words are marked
 
-_WORD = re.compile(r"\w+|\s+|[^\w\s]")
+_WORD = re.compile(r"\w+|\W")
+
+_Opcode = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
 
 
 class _Block(NamedTuple):
@@ -48,17 +50,10 @@ class _Block(NamedTuple):
     after: range
 
 
-class _Row(NamedTuple):
-    """The numbers, from 0, of the lines that stand beside each other."""
-
-    before: int | None
-    after: int | None
-
-
 def diff_text(before: str, after: str, *, context: int = CONTEXT_LINES) -> VisibleText:
     """Return the unified diff of two texts; nothing where they are equal."""
     old, new = _lines(before), _lines(after)
-    return visible_text("\n".join(_unified(old, new, _hunks(_Work().blocks(old, new), context))))
+    return visible_text("\n".join(_unified(old, new, _hunks(old, new, _Work(), context))))
 
 
 def diff_html(before: str, after: str, *, language: str = "python", context: int = CONTEXT_LINES) -> SafeHtml:
@@ -68,7 +63,7 @@ def diff_html(before: str, after: str, *, language: str = "python", context: int
     """
     old, new = _lines(before), _lines(after)
     work = _Work()
-    hunks = _hunks(work.blocks(old, new), context)
+    hunks = _hunks(old, new, work, context)
     if sum(len(block.before) + len(block.after) for hunk in hunks for block in hunk) > MAX_ROWS:
         return sanitize_html(code_html("\n".join(_unified(old, new, hunks)), "diff"))
     sides = _Side(old, language), _Side(new, language)
@@ -80,6 +75,16 @@ def diff_html(before: str, after: str, *, language: str = "python", context: int
 
 def _lines(text: str) -> list[str]:
     return escape_invisible(text).split("\n")
+
+
+def _hunks(before: list[str], after: list[str], work: _Work, context: int) -> list[list[_Block]]:
+    """Return the changes, each with the unchanged lines around it; near ones together."""
+    matcher = _CountedMatcher(before, after, work)
+    return [_blocks(opcodes) for opcodes in matcher.get_grouped_opcodes(context)]
+
+
+def _blocks(opcodes: Iterable[tuple[str, int, int, int, int]]) -> list[_Block]:
+    return [_Block(tag == "equal", range(i1, i2), range(j1, j2)) for tag, i1, i2, j1, j2 in opcodes]
 
 
 class _Work:
@@ -95,58 +100,58 @@ class _Work:
         self._left -= steps
         return True
 
-    def blocks(self, before: Sequence[str], after: Sequence[str]) -> list[_Block]:
-        """Return how one sequence becomes the other, in order and without gaps."""
-        start = _common(before, after)
-        end = _common(before[start:][::-1], after[start:][::-1])
-        old, new = before[start : len(before) - end], after[start : len(after) - end]
-        middle = [
-            _Block(tag == "equal", range(start + i1, start + i2), range(start + j1, start + j2))
-            for tag, i1, i2, j1, j2 in _CountedMatcher(old, new, self).get_opcodes()
-        ]
-        first = _Block(True, range(start), range(start))
-        last = _Block(True, range(len(before) - end, len(before)), range(len(after) - end, len(after)))
-        return [block for block in (first, *middle, last) if block.before or block.after]
-
-    def rows(self, before: Sequence[str], after: Sequence[str]) -> Iterator[_Row]:
-        """Put removed lines beside the added ones that are most like them, in order."""
+    def rows(self, before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[int | None, int | None]]:
+        """Put removed lines beside the added ones that are most like them: yield their numbers, from 0, in order."""
         old, new = [Counter(_words(line)) for line in before], [Counter(_words(line)) for line in after]
         steps = len(new) * sum(map(len, old)) + len(old) * sum(map(len, new)) + len(old) * len(new)
         anchors = _alignment(old, new) if self.affords(steps) else []
         for (i1, j1), (i2, j2) in pairwise([(-1, -1), *anchors, (len(before), len(after))]):
-            yield from map(_Row._make, zip_longest(range(i1 + 1, i2), range(j1 + 1, j2)))
+            yield from zip_longest(range(i1 + 1, i2), range(j1 + 1, j2))
             if i2 < len(before):
-                yield _Row(i2, j2)
+                yield i2, j2
 
     def marks(self, before: str, after: str) -> tuple[list[range], list[range]]:
         """Return which characters of two lines changed, in whole words; none where the lines have little in common."""
-        start, end = _common_words(before, after)
-        old, new = before[start : len(before) - end], after[start : len(after) - end]
-        if max(len(old), len(new)) > MAX_MARKED:
-            return [range(start, start + len(old))], [range(start, start + len(new))]
-        words, others = _WORD.findall(old), _WORD.findall(new)
-        blocks = self.blocks(words, others)
-        same = before[:start] + before[len(before) - end :]
-        same += "".join(words[place] for block in blocks if block.is_same for place in block.before)
+        words, others = _WORD.findall(before), _WORD.findall(after)
+        blocks = _blocks(_CountedMatcher(words, others, self).get_opcodes())
+        same = "".join(words[place] for block in blocks if block.is_same for place in block.before)
         if 2 * _inked(same) < _SIMILAR * (_inked(before) + _inked(after)):
             return [], []
         changed = [block for block in blocks if not block.is_same]
         return (
-            _characters(words, (block.before for block in changed), start),
-            _characters(others, (block.after for block in changed), start),
+            _characters(words, (block.before for block in changed)),
+            _characters(others, (block.after for block in changed)),
         )
 
 
 class _CountedMatcher(SequenceMatcher[str]):
-    """A matcher that finds no more matches once the steps are used up; frequent items match only beside others."""
+    """A matcher that finds no more matches once the steps are used up; frequent items match only beside others.
+
+    The common beginning and end of the two sequences are no part of the search.
+    """
 
     def __init__(self, before: Sequence[str], after: Sequence[str], work: _Work) -> None:
-        counts = Counter(after)
-        frequent = {item for item, count in counts.items() if count > max(_FREQUENT, len(after) // 100)}
-        super().__init__(frequent.__contains__, before, after, autojunk=False)
+        self._ends = len(before), len(after)
+        self._start = _common(before, after)
+        self._end = _common(before[self._start :][::-1], after[self._start :][::-1])
+        old, new = (side[self._start : len(side) - self._end] for side in (before, after))
+        counts = Counter(new)
+        frequent = {item for item, count in counts.items() if count > max(_FREQUENT, len(new) // 100)}
+        super().__init__(frequent.__contains__, old, new, autojunk=False)
         self._work = work
-        found = (1 if item in frequent else 1 + counts[item] for item in before)
+        found = (1 if item in frequent else 1 + counts[item] for item in old)
         self._steps = [0, *accumulate(found)]
+
+    def get_opcodes(self) -> list[_Opcode]:
+        """Return how one sequence becomes the other, in order and without gaps."""
+        start, (i, j) = self._start, self._ends
+        middle = super().get_opcodes()
+        opcodes: list[_Opcode] = [
+            ("equal", 0, start, 0, start),
+            *((tag, start + i1, start + i2, start + j1, start + j2) for tag, i1, i2, j1, j2 in middle),
+            ("equal", i - self._end, i, j - self._end, j),
+        ]
+        return [(tag, i1, i2, j1, j2) for tag, i1, i2, j1, j2 in opcodes if i1 < i2 or j1 < j2]
 
     def find_longest_match(
         self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
@@ -164,31 +169,16 @@ def _common(before: Sequence[str], after: Sequence[str]) -> int:
     return next(places, min(len(before), len(after)))
 
 
-def _common_words(before: str, after: str) -> tuple[int, int]:
-    """Return with how many characters of whole words both lines begin, and with how many they end."""
-    start = _common(before, after)
-    while start and _divides_word(before, start) | _divides_word(after, start):
-        start -= 1
-    end = _common(before[start:][::-1], after[start:][::-1])
-    while end and _divides_word(before, len(before) - end) | _divides_word(after, len(after) - end):
-        end -= 1
-    return start, end
-
-
-def _divides_word(line: str, place: int) -> bool:
-    return all(one.isalnum() or one == "_" for one in line[place - 1 : place + 1]) and place < len(line)
-
-
 def _words(line: str) -> list[str]:
-    return [word for word in _WORD.findall(line[:MAX_MARKED]) if not word.isspace()]
+    return [word for word in _WORD.findall(line[:MAX_LIKENED]) if not word.isspace()]
 
 
 def _inked(text: str) -> int:
     return len(text) - text.count(" ")
 
 
-def _characters(words: Sequence[str], changed: Iterable[range], start: int) -> list[range]:
-    ends = list(accumulate(map(len, words), initial=start))
+def _characters(words: Sequence[str], changed: Iterable[range]) -> list[range]:
+    ends = list(accumulate(map(len, words), initial=0))
     return [range(ends[block.start], ends[block.stop]) for block in changed if block]
 
 
@@ -215,28 +205,6 @@ def _alignment(before: Sequence[Counter[str]], after: Sequence[Counter[str]]) ->
 def _likeness(before: Counter[str], after: Counter[str]) -> float:
     share = 2 * (before & after).total() / max(1, before.total() + after.total())
     return share if share >= _SIMILAR else 0.0
-
-
-def _hunks(blocks: Sequence[_Block], context: int) -> list[list[_Block]]:
-    """Return the changes, each with the unchanged lines around it; near ones together."""
-    hunks: list[list[_Block]] = [[]]
-    for place, block in enumerate(blocks):
-        size = len(block.before)
-        if not block.is_same:
-            hunks[-1].append(block)
-            continue
-        head = min(size, context) if place else 0
-        tail = min(size, context) if place + 1 < len(blocks) else 0
-        if head and tail and size <= 2 * context:
-            hunks[-1].append(block)
-            continue
-        if head:
-            hunks[-1].append(_Block(True, block.before[:head], block.after[:head]))
-        if tail or place:
-            hunks.append([])
-        if tail:
-            hunks[-1].append(_Block(True, block.before[size - tail :], block.after[size - tail :]))
-    return [hunk for hunk in hunks if any(not block.is_same for block in hunk)]
 
 
 def _unified(before: Sequence[str], after: Sequence[str], hunks: Iterable[Sequence[_Block]]) -> Iterator[str]:

@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from markdown_it.utils import EnvType, OptionsDict
 
 
-_GREEK = """
+# Greek and other letters, operators, binary operators, relations, arrows, logic and signs, delimiters, constructions,
+# fonts, spaces; and after them the macros of one character.
+_WORDS = """
     alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta thetasym iota kappa varkappa lambda mu nu xi
     omicron pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega digamma
     Alpha Beta Gamma Delta Epsilon Zeta Eta Theta Iota Kappa Lambda Mu Nu Xi Omicron Pi Rho Sigma Tau Upsilon Phi Chi
     Psi Omega varGamma varDelta varTheta varLambda varXi varPi varSigma varUpsilon varPhi varPsi varOmega
-"""
-_LETTERS = """
+
     aleph alef alefsym beth gimel daleth ell eth hbar hslash imath jmath Im image Re real Reals reals R N Z natnums
     cnums Complex wp weierp partial nabla infty infin infinity Finv Game Bbbk mho complement
-"""
-_OPERATORS = """
+
     sum prod coprod int iint iiint iiiint idotsint oint oiint oiiint intop smallint
     bigcap bigcup bigvee bigwedge bigoplus bigotimes bigodot biguplus bigsqcup bigcirc bigstar bigtriangledown
     bigtriangleup lim liminf limsup injlim projlim varliminf varlimsup varinjlim varprojlim plim
@@ -51,15 +51,13 @@ _OPERATORS = """
     sin cos tan cot sec csc sinh cosh tanh coth arcsin arccos arctan arctg arcctg cosec cotg ctg tg sh ch th cth
     operatorname operatornamewithlimits limits nolimits mathop mathbin mathrel mathord mathopen mathclose mathpunct
     mathinner bmod mod pmod pod
-"""
-_BINARY = """
+
     pm mp plusmn times div cdot cdotp centerdot ast star circ bullet bull cap cup Cap Cup doublecap doublecup sqcap
     sqcup uplus vee wedge lor land curlyvee curlywedge veebar barwedge doublebarwedge oplus ominus otimes oslash odot
     circledast circledcirc circleddash boxplus boxminus boxtimes boxdot dotplus divideontimes ltimes rtimes
     leftthreetimes rightthreetimes setminus smallsetminus amalg wr dagger dag ddagger ddag intercal And diamond
     bigcirc lhd rhd unlhd unrhd triangleleft triangleright gtrdot lessdot
-"""
-_RELATIONS = """
+
     lt gt le leq ge geq ne neq leqslant geqslant leqq geqq eqslantless eqslantgtr lesssim gtrsim lessapprox gtrapprox
     ll gg lll llless ggg gggtr lessgtr gtrless lesseqgtr gtreqless lesseqqgtr gtreqqless nless ngtr nleq ngeq nleqslant
     ngeqslant nleqq ngeqq lneq gneq lneqq gneqq lvertneqq gvertneqq lnsim gnsim lnapprox gnapprox
@@ -78,8 +76,7 @@ _RELATIONS = """
     colonequals coloncolonequals equalscolon equalscoloncolon colonminus coloncolonminus minuscolon minuscoloncolon
     colonsim Colonsim coloncolonsim simcolon simcoloncolon colonapprox Colonapprox coloncolonapprox approxcolon
     approxcoloncolon not backepsilon
-"""
-_ARROWS = """
+
     to gets mapsto longmapsto leadsto iff implies impliedby restriction
     leftarrow rightarrow leftrightarrow Leftarrow Rightarrow Leftrightarrow longleftarrow longrightarrow
     longleftrightarrow Longleftarrow Longrightarrow Longleftrightarrow uparrow downarrow updownarrow Uparrow Downarrow
@@ -93,21 +90,18 @@ _ARROWS = """
     xleftarrow xrightarrow xleftrightarrow xLeftarrow xRightarrow xLeftrightarrow xmapsto xhookleftarrow
     xhookrightarrow xtwoheadleftarrow xtwoheadrightarrow xleftharpoonup xleftharpoondown xrightharpoonup
     xrightharpoondown xleftrightharpoons xrightleftharpoons xlongequal xtofrom
-"""
-_LOGIC_AND_SIGNS = """
+
     forall exists exist nexists neg lnot top bot emptyset empty varnothing angle measuredangle sphericalangle triangle
     triangledown blacktriangle blacktriangledown square blacksquare Box Diamond lozenge blacklozenge star bigstar surd
     prime backprime sharp flat natural clubsuit diamondsuit heartsuit spadesuit clubs diamonds hearts spades checkmark
     maltese degree textdegree yen pounds mathsterling copyright circledR circledS S P diagup diagdown
     ldots cdots vdots ddots dots dotsb dotsc dotsi dotsm dotso ldotp mathellipsis textellipsis
-"""
-_DELIMITERS = """
+
     left right middle big Big bigg Bigg bigl Bigl biggl Biggl bigr Bigr biggr Biggr bigm Bigm biggm Biggm
     langle rangle lang rang lbrace rbrace lBrace rBrace lbrack rbrack lparen rparen lceil rceil lfloor rfloor lvert
     rvert lVert rVert vert Vert lgroup rgroup lmoustache rmoustache ulcorner urcorner llcorner lrcorner llbracket
     rrbracket backslash lq rq
-"""
-_CONSTRUCTIONS = """
+
     frac dfrac tfrac cfrac genfrac over atop binom dbinom tbinom choose brace brack sqrt
     overset underset stackrel substack overbrace underbrace overbracket underbracket overgroup undergroup
     overline underline overlinesegment underlinesegment underbar
@@ -116,8 +110,7 @@ _CONSTRUCTIONS = """
     acute grave bar breve check dot ddot dddot ddddot hat widehat tilde widetilde widecheck vec mathring
     boxed fbox cancel bcancel xcancel cancelto sout phase angl angln tag notag nonumber cr hline hdashline
     set Set bra ket braket Bra Ket Braket phantom hphantom vphantom smash mathstrut ce pu
-"""
-_FONTS = """
+
     mathrm mathbf mathit mathsf mathtt mathcal mathscr mathfrak mathbb mathnormal mathsfit Bbb bold boldsymbol bm pmb
     frak cal rm bf it sf tt text textrm textbf textit textsf texttt textnormal textup textmd emph mbox hbox
     displaystyle textstyle scriptstyle scriptscriptstyle tiny sixptsize scriptsize footnotesize small normalsize large
@@ -125,19 +118,11 @@ _FONTS = """
     textasciitilde textasciicircum textbackslash textbar textbardbl textbraceleft textbraceright textdollar
     textunderscore textless textgreater textendash textemdash textquoteleft textquoteright textquotedblleft
     textquotedblright textdagger textdaggerdbl textsterling textregistered textcircled AA aa AE ae OE oe O o ss
-"""
-_SPACES = """
+
     quad qquad enspace space nobreakspace thinspace medspace thickspace negthinspace negmedspace negthickspace
     hspace hskip mspace mskip kern mkern hfill newline allowbreak nobreak
 """
-_LISTS = (
-    _GREEK, _LETTERS, _OPERATORS, _BINARY, _RELATIONS, _ARROWS, _LOGIC_AND_SIGNS, _DELIMITERS, _CONSTRUCTIONS, _FONTS,
-    _SPACES,
-)  # fmt: skip
-
-MACROS = frozenset(name for names in _LISTS for name in names.split()) | frozenset(
-    ",:;!>|{}&%$#_ \n\\'\"`^~=.-/"
-)
+MACROS = frozenset(_WORDS.split()) | frozenset(",:;!>|{}&%$#_ \n\\'\"`^~=.-/")
 _STARRED_TOO = """
     array darray matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix subarray cases dcases rcases drcases
     align aligned alignat alignedat gather gathered multline split equation eqnarray flalign CD
@@ -151,7 +136,7 @@ _REPEATED = """
     overleftarrow overrightarrow overleftrightarrow underleftarrow underrightarrow underleftrightarrow
     cancel bcancel xcancel cancelto sout bra ket braket Bra Ket Braket Set set ce pu
 """
-_EXTENSIBLE_ARROWS = (name for name in _ARROWS.split() if name.startswith("x"))
+_EXTENSIBLE_ARROWS = (name for name in MACROS if name.startswith("x") and name != "xi")
 _REPEATING = frozenset([*_REPEATED.split(), *_EXTENSIBLE_ARROWS])
 
 LONGEST = 20_000  # characters
@@ -180,62 +165,41 @@ def is_inert(formula: str) -> bool:
         and _SPELLING.search(formula) is None
         and all(_SIZE.match(formula, found.end()) for found in _SPACING.finditer(formula))
         and prod(int((found[1] or found[2])[:4]) for found in _COPIES.finditer(formula)) <= WIDEST
-        and _Scan().accepts(formula)
+        and _only_draws(formula)
     )
 
 
-class _Scan:
-    """Goes through a formula: every macro and environment must be in the lists, and what is opened be closed."""
-
-    def __init__(self) -> None:
-        self._open: list[
-            str
-        ] = []  # environments by their names, groups by "{", those of a repeating macro by "{{"
-        self._repeating = False  # whether a group that opens now is an argument of such a macro
-
-    def accepts(self, formula: str) -> bool:
-        """Whether all of the formula can only draw."""
-        position = 0
-        for found in _TOKEN.finditer(formula):
-            position = found.end()
-            if found["macro"] in {"begin", "end"}:
-                environment = _ENVIRONMENT.match(formula, position)
-                is_allowed = environment is not None and self._take_environment(
-                    found["macro"], environment[1]
-                )
+def _only_draws(formula: str) -> bool:
+    """Whether every macro and environment is in the lists, and what is opened is closed."""
+    opened: list[str] = []  # environments by their names, groups by "{", those of a repeating macro by "{{"
+    repeats = False  # whether a group that opens now is an argument of such a macro
+    position = 0
+    for found in _TOKEN.finditer(formula):
+        position, macro, sign = found.end(), found["macro"], found["sign"]
+        if macro in {"begin", "end"}:
+            environment = _ENVIRONMENT.match(formula, position)
+            name = environment[1] if environment is not None else ""
+            repeats = False
+            if macro == "begin":
+                opened.append(name)
+                is_allowed = name in ENVIRONMENTS
             else:
-                is_allowed = (
-                    self._take_macro(found["macro"]) if found["macro"] else self._take_sign(found["sign"])
-                )
-            if not is_allowed or self._is_too_deep():
-                return False
-        # a backslash at the end would take the closing delimiter with it
-        return not self._open and "\\" not in formula[position:]
-
-    def _take_environment(self, word: str, name: str) -> bool:
-        self._repeating = False
-        if word == "begin":
-            self._open.append(name)
-            return name in ENVIRONMENTS
-        return bool(self._open) and self._open.pop() == name
-
-    def _take_macro(self, name: str) -> bool:
-        self._repeating = name in _REPEATING
-        return name in MACROS
-
-    def _take_sign(self, sign: str) -> bool:
-        if sign == "$":  # a formula within a text within the formula
-            return "{{" in self._open
-        if sign == "{":
-            self._open.append("{{" if self._repeating else "{")
-            self._repeating = False
-            return True
-        group = self._open.pop() if self._open else ""
-        self._repeating = group == "{{"  # the next one may be a further argument
-        return group in {"{", "{{"}
-
-    def _is_too_deep(self) -> bool:
-        return len(self._open) > DEEPEST or self._open.count("{{") > DEEPEST_REPEATED
+                is_allowed = bool(opened) and opened.pop() == name
+        elif macro:
+            repeats, is_allowed = macro in _REPEATING, macro in MACROS
+        elif sign == "$":  # a formula within a text within the formula
+            is_allowed = "{{" in opened
+        elif sign == "{":
+            opened.append("{{" if repeats else "{")
+            repeats, is_allowed = False, True
+        else:
+            group = opened.pop() if opened else ""
+            repeats = group == "{{"  # the next one may be a further argument
+            is_allowed = group in {"{", "{{"}
+        if not is_allowed or len(opened) > DEEPEST or opened.count("{{") > DEEPEST_REPEATED:
+            return False
+    # a backslash at the end would take the closing delimiter with it
+    return not opened and "\\" not in formula[position:]
 
 
 CLOSING = {"$$": "$$", "\\[": "\\]"}
@@ -243,9 +207,9 @@ CODE_INDENT = 4
 
 # Macros by which MathJax or KaTeX link, style, load or define; in text they are code: a page may see a formula there.
 _ACTIVE_MACRO = re.compile(
-    r"\\(?:href|url|style|class|cssId|html\w*|data|require|includegraphics|unicode|csname|tooltip|texttip|mathtip"
+    r"(\\(?:href|url|style|class|cssId|html\w*|data|require|includegraphics|unicode|csname|tooltip|texttip|mathtip"
     r"|toggle|def|gdef|edef|xdef|let|futurelet|global|newcommand|renewcommand|providecommand|newenvironment"
-    r"|renewenvironment|DeclareMathOperator|catcode|input|include|write|openout|bbox|enclose|mmlToken)(?![a-z])"
+    r"|renewenvironment|DeclareMathOperator|catcode|input|include|write|openout|bbox|enclose|mmlToken)(?![a-z]))"
 )
 
 # Prices are not formulas: no space inside the dollars, no word character outside them; code is not one either.
@@ -259,16 +223,6 @@ _INLINE = (
     re.compile(r"\$(?![\s$])((?:[^$`\\]|\\.)+)(?<!\s)\$(?![\w$])", re.DOTALL),
     re.compile(r"\\\((?!\s*\\\))(.{1,1000}?)\\\)", re.DOTALL),
 )
-
-
-def split_active_macros(text: str) -> list[str]:
-    """Split text at macros that could act; the odd members are the macros."""
-    pieces = []
-    end = 0
-    for match in _ACTIVE_MACRO.finditer(text):
-        pieces += [text[end : match.start()], match.group()]
-        end = match.end()
-    return [*pieces, text[end:]]
 
 
 def maths_plugin(md: MarkdownIt) -> None:
@@ -393,8 +347,8 @@ def _parser() -> MarkdownIt:
     md.enable(["table", "strikethrough"]).disable(["reference", "html_block", "html_inline"])
     md.use(maths_plugin)
     md.validateLink = is_web_link  # type: ignore[method-assign]  # the parser's documented hook
-    for name, rule in _RULES.items():
-        md.add_render_rule(name, rule)
+    for name in _HTML:
+        md.add_render_rule(name, _render)
     return md
 
 
@@ -423,50 +377,36 @@ def _align_cells(state: StateCore) -> None:
             token.attrs = {"style": token.attrGet("style") or "text-align:left"}
 
 
-def _text(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
-    return escape_html(tokens[index].content)
-
-
-def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
-    return code_html(tokens[index].content, tokens[index].info)
-
-
-def _image(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
-    return f'<span class="codex-image">{escape_html(image_text(tokens[index]))}</span>'
-
-
-def image_text(token: Token) -> str:
+def image_text(token: Token | SyntaxTreeNode) -> str:
     """Return what stands for an image: its description and address, to read."""
     return f"[image: {token.content} at {token.attrGet('src') or ''}]"
 
 
-def _formula(
-    _: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType
-) -> str:
-    token = tokens[index]
+def _formula_html(token: Token) -> str:
     delimiter = "$" if token.type == "math_inline" else "$$"
     if not is_inert(token.content):
         return f"<code>{escape(delimiter + token.content + delimiter, quote=False)}</code>"
     return f'<span class="codex-math">{delimiter}{escape(token.content, quote=False)}{delimiter}</span>'
 
 
-def _display(
-    self: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
-) -> str:
-    if not tokens[index].meta["closed"]:  # its end never came
-        return f"<p>{escape_html(tokens[index].content)}</p>\n"
-    return f"<p>{_formula(self, tokens, index, options, env)}</p>\n"
-
-
-_RULES = {
-    "text": _text,
-    "fence": _fence,
-    "code_block": _fence,
-    "image": _image,
-    "math_inline": _formula,
-    "math_inline_double": _formula,
-    "math_block": _display,
+_HTML: dict[str, Callable[[Token], str]] = {
+    "text": lambda token: escape_html(token.content),
+    "fence": lambda token: code_html(token.content, token.info),
+    "code_block": lambda token: code_html(token.content),
+    "image": lambda token: f'<span class="codex-image">{escape_html(image_text(token))}</span>',
+    "math_inline": _formula_html,
+    "math_inline_double": _formula_html,
+    # of an open one the end never came
+    "math_block": lambda token: (
+        f"<p>{_formula_html(token) if token.meta['closed'] else escape_html(token.content)}</p>\n"
+    ),
 }
+
+
+def _render(
+    _: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType
+) -> str:
+    return _HTML[tokens[index].type](tokens[index])
 
 
 _ACTIVE = re.compile(r"[\\`*\[\]|~$]|<(?![\s=\d])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\{(?=\s*(?:=|\Z))")
@@ -497,12 +437,7 @@ def fenced(code: str, language: str = "") -> str:
 
 
 def _blocks(node: SyntaxTreeNode, gap: str = "\n\n") -> str:
-    return gap.join(_block(child) for child in node.children)
-
-
-def _block(node: SyntaxTreeNode) -> str:
-    write = _BLOCKS.get(node.type)
-    return write(node) if write else escape_markdown(node.content if node.token else "")
+    return gap.join(_BLOCKS[child.type](child) for child in node.children)
 
 
 def _paragraph(node: SyntaxTreeNode) -> str:
@@ -575,8 +510,6 @@ def _inline(node: SyntaxTreeNode) -> str:
 
 def _span(node: SyntaxTreeNode) -> str:
     match node.type:
-        case "text" | "text_special":
-            return _write_text(node.content)
         case "softbreak":
             return "\n"
         case "hardbreak":
@@ -589,15 +522,11 @@ def _span(node: SyntaxTreeNode) -> str:
         case "link":
             return f"[{_inline(node)}]({_address(str(node.attrGet('href')))})"
         case "image":
-            return _escape(_image_text(node))
+            return _escape(image_text(node))
         case "math_inline" | "math_inline_double":
             return _write_formula(node)
-        case _:
+        case _:  # text
             return _write_text(node.content)
-
-
-def _image_text(node: SyntaxTreeNode) -> str:
-    return image_text(node.token) if node.token else ""
 
 
 def _address(url: str) -> str:
@@ -620,7 +549,7 @@ def _write_formula(node: SyntaxTreeNode) -> str:
 
 def _write_text(text: str) -> str:
     """Escape text; macros that a typesetter would act on, even outside a formula, become code."""
-    pieces = split_active_macros(text)
+    pieces = _ACTIVE_MACRO.split(text)  # the odd ones are the macros
     return "".join(code_span(piece) if index % 2 else _escape(piece) for index, piece in enumerate(pieces))
 
 

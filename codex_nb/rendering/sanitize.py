@@ -253,7 +253,8 @@ def code_html(code: str, language: str = "") -> str:
     code = visible_text(code)
     language = language_of(language)
     label = f' class="language-{escape(language.lower())}"' if language else ""
-    return f'<div class="highlight"><pre><code{label}>{_spans(code, language)}</code></pre></div>\n'
+    spans = "".join(_marked(_tokens(code, language)))
+    return f'<div class="highlight"><pre><code{label}>{spans}</code></pre></div>\n'
 
 
 def token_lines(code: str, language: str) -> list[Tokens]:
@@ -268,16 +269,13 @@ def token_lines(code: str, language: str) -> list[Tokens]:
     return lines
 
 
-def _spans(code: str, language: str) -> str:
-    return "".join(_marked(_tokens(code, language)))
-
-
 def _tokens(code: str, language: str) -> Iterator[tuple[str, str]]:
-    lexer = _lexer(language.lower()) if language and code else None
-    if lexer is None or len(code) > LONGEST_HIGHLIGHTED:
+    language = language.lower()
+    if language not in _known_languages() or len(code) > LONGEST_HIGHLIGHTED:
         yield "", code
         return
-    for start, kind, text in lexer.get_tokens_unprocessed(f"{code}\n"):  # some lexers take only whole lines
+    tokens = _lexer(language).get_tokens_unprocessed(f"{code}\n")  # some lexers take only whole lines
+    for start, kind, text in tokens:
         if piece := text[: len(code) - start]:
             yield _class(kind), piece
 
@@ -295,12 +293,8 @@ def _class(kind: _TokenType) -> str:
     return "" if name in _BARE else name
 
 
-def _lexer(language: str) -> Lexer | None:
-    return _known_lexer(language) if language in _known_languages() else None
-
-
 @cache
-def _known_lexer(language: str) -> Lexer:
+def _lexer(language: str) -> Lexer:
     lexer = get_lexer_by_name(language)
     return python_lexer() if lexer.name == "Python" else lexer
 

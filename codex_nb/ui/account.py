@@ -11,6 +11,7 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, assert_never
 
 from IPython.display import display
@@ -253,8 +254,12 @@ class AccountView:
         with self._lock:
             self._asks_to_sign_out = False
             is_known = self._report.signed_in
-            names = [name for name in self._actions if is_known or name != "sign_out"]
-            actions = [_account_action(name, is_known=is_known) for name in names]
+            primary = "" if is_known else "sign_in"
+            actions = [
+                _button(name, ACCOUNT_BUTTONS[name], "codex-primary" if name == primary else "")
+                for name in self._actions
+                if is_known or name != "sign_out"
+            ]
             ending = {"actions": actions, "labels": {}, "names": self._report.full_names}
             self._output.end(self._report._repr_mimebundle_(), ending, stays_open=bool(actions))
             if not self._output.loaded:
@@ -347,9 +352,8 @@ def _reset(moment: datetime, now: datetime) -> str:
     return f"{at} (in {time_span(moment - now)})" if moment > now else at
 
 
-def _account_action(name: ActionName, *, is_known: bool) -> dict[str, str]:
-    label, help_text = ACCOUNT_BUTTONS[name]
-    style = "codex-primary" if name == "sign_in" and not is_known else ""
+def _button(name: str, labels: tuple[str, str], style: str = "") -> dict[str, str]:
+    label, help_text = labels
     return {"name": name, "label": label, "help": help_text, "style": style}
 
 
@@ -358,13 +362,7 @@ def _cell(text: str) -> str:
 
 
 def _window(window: Window) -> dict[str, Any]:
-    return {
-        "label": window.label,
-        "limit": window.limit,
-        "used_percent": window.used_percent,
-        "window_minutes": window.window_minutes,
-        "resets_at": _iso(window.resets_at),
-    }
+    return {"label": window.label, **vars(window), "resets_at": _iso(window.resets_at)}
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -401,18 +399,15 @@ LABELS = {
     "submit": "Submit",
     "userCode": "Code to enter",
 }
-LOGIN_BUTTONS: dict[str, tuple[str, str]] = {
-    **{method: (labels.button, labels.help) for method, labels in LOGIN_METHODS.items()},
-    "new_code": ("New code", "Start again with a new code"),
-    "try_again": ("Try again", "Start again"),
-    "cancel": ("Cancel", "Cancel sign-in"),
-}
+NEW_CODE = ("New code", "Start again with a new code")
+TRY_AGAIN = ("Try again", "Start again")
+CANCEL = ("Cancel", "Cancel sign-in")
 
 
 def describe_step(
-    step: LoginStep, now: datetime, *, cell_waits: bool = True, in_full: bool = False
+    step: LoginStep | LoginFailed, now: datetime, *, cell_waits: bool = True, in_full: bool = False
 ) -> dict[str, Any]:
-    """Return a step for the front end: ``kind`` and texts, and a link only for a web address.
+    """Return a step, or why there is no further one, for the front end: ``kind`` and texts, a link only to the web.
 
     ``cell_waits`` tells whether a cell continues afterwards, ``in_full`` whether the account's
     address is shown.
@@ -443,6 +438,8 @@ def describe_step(
             return {"kind": "waiting", "text": step.text}
         case SignedIn():
             return {"kind": "done", "text": success(step, in_full=in_full)}
+        case LoginFailed():
+            return {"kind": "failed", "text": str(step), "hint": step.hint}
         case _:
             assert_never(step)
 
@@ -461,19 +458,10 @@ def success(step: SignedIn, *, in_full: bool = False) -> str:
     return f"Signed in{account}{plan}. {home_as_tilde(step.note)}".strip()
 
 
-def describe_failure(failure: LoginFailed) -> dict[str, Any]:
-    """Return why a sign-in failed, for the front end."""
-    return {"kind": "failed", "text": str(failure), "hint": failure.hint}
-
-
 def _link(url: str) -> dict[str, str]:
     if is_web_link(url) and not url.lower().startswith("mailto:"):
         return {"href": url, "address": url}
     return {"href": "", "address": f"This is not a web address, so it is shown as text only: {url}"}
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class LoginWidget:
@@ -496,7 +484,7 @@ class LoginWidget:
         elsewhere: Callable[[], Awaitable[SignedIn]] | None = None,
         area: OutputArea | None = None,
         open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._start = start
         self._methods = methods
@@ -512,7 +500,7 @@ class LoginWidget:
         self._flow: LoginFlow | None = None
         self._next: LoginMethod | None = None  # the method that the user switched to
         self._cancelled = False
-        self._chosen: Callable[[], None] = lambda: None
+        self._chosen: Callable[[], object] = lambda: None
 
     @property
     def ready(self) -> bool:
@@ -533,18 +521,14 @@ class LoginWidget:
         return signed_in
 
     async def _attempts(self) -> SignedIn | None:
-        loop, chosen = asyncio.get_running_loop(), asyncio.Event()
-
-        def choose() -> None:
-            loop.call_soon_threadsafe(chosen.set)
-
-        self._chosen = choose
+        chosen = asyncio.Event()
+        self._chosen = partial(asyncio.get_running_loop().call_soon_threadsafe, chosen.set)
         while True:
             chosen.clear()
             try:
                 return await self._attempt()
             except LoginFailed as failure:
-                if not self._has_chosen():
+                if not self._cancelled and self._next is None:
                     self._show_step(failure)
                     await chosen.wait()
             if self._cancelled:
@@ -567,9 +551,6 @@ class LoginWidget:
             self._output.end(to_mimebundle(AnswerOutput((NoticeOutput(self._reason or TITLE),))), {})
             self._output.close()
 
-    def _has_chosen(self) -> bool:
-        return self._cancelled or self._next is not None
-
     async def _attempt(self) -> SignedIn:
         with self._lock:
             self._flow = flow = self._start(self._method)
@@ -586,12 +567,7 @@ class LoginWidget:
             self._output.redraw()
 
     def _full_message(self) -> Message:
-        step = self._step
-        described = (
-            describe_failure(step)
-            if isinstance(step, LoginFailed)
-            else describe_step(step, self._now(), cell_waits=self._cell_waits, in_full=self._in_full)
-        )
+        described = describe_step(self._step, self._now(), cell_waits=self._cell_waits, in_full=self._in_full)
         return {
             "kind": "full",
             "title": TITLE,
@@ -604,16 +580,16 @@ class LoginWidget:
             "labels": LABELS,
         }
 
-    def _actions(self) -> list[dict[str, Any]]:
+    def _actions(self) -> list[dict[str, str]]:
         if isinstance(self._step, SignedIn):
             return []
-        actions = [_login_action("cancel", "cancel")]
+        actions = [_button("cancel", CANCEL)]
         if isinstance(self._step, LoginFailed):
-            actions.insert(0, _login_action("again", "try_again"))
+            actions.insert(0, _button("again", TRY_AGAIN))
         elif isinstance(self._step, EnterUserCode):
-            actions.insert(0, _login_action("again", "new_code"))
+            actions.insert(0, _button("again", NEW_CODE))
         others = [method for method in self._methods if method != self._method]
-        return actions + [_login_action(method, method, "codex-quiet") for method in others]
+        return actions + [_button(method, LOGIN_METHODS[method], "codex-quiet") for method in others]
 
     def _handle_message(self, message: Message) -> None:
         with self._lock:
@@ -638,11 +614,6 @@ class LoginWidget:
         if self._flow is not None:
             self._flow.cancel()
         self._chosen()
-
-
-def _login_action(name: str, button: str, style: str = "") -> dict[str, Any]:
-    label, help_text = LOGIN_BUTTONS[button]
-    return {"name": name, "label": label, "help": help_text, "style": style}
 
 
 async def sign_in_by_text(
@@ -670,16 +641,11 @@ async def sign_in_by_text(
 
 def step_text(step: LoginStep, *, cell_waits: bool = True, in_full: bool = False) -> str:
     """Return a step as a paragraph that is safe to print in a terminal."""
-    return visible_text(_step_text(step, cell_waits=cell_waits, in_full=in_full))
-
-
-def _step_text(step: LoginStep, *, cell_waits: bool, in_full: bool) -> str:
-    described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits, in_full=in_full)
+    text = describe_step(step, datetime.now(UTC), cell_waits=cell_waits, in_full=in_full)["text"]
     match step:
         case EnterUserCode():
-            return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
+            text += f"\n\n    {step.url}\n    {step.user_code}\n"
         case OpenUrl():
             then = _what_follows(cell_waits=cell_waits)
-            return f"{step.note} {OPEN_PAGE} {then}\n\n    {step.url}\n".lstrip()
-        case _:
-            return str(described["text"])
+            text = f"{step.note} {OPEN_PAGE} {then}\n\n    {step.url}\n".lstrip()
+    return visible_text(text)

@@ -18,7 +18,7 @@ from codex_nb.session.events import (
     reduce,
 )
 from codex_nb.ui.layout import Decide, OutputLayout, ask_by_typing, named, shows_outputs
-from codex_nb.ui.text_view import activity_of, turn_document
+from codex_nb.ui.text_view import activity_of, document_of, turn_document
 from codex_nb.ui.widgets import ExistingOutput, OutputArea, OutputHandle
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ class CapturedHtmlView:
         self._state = reduce(self._state, event)
         match event:
             case ToolStarted():
-                self._begin(event.call_number)
+                part = self._state.parts.find(ToolPart, event.call_number)
+                if part is not None and shows_outputs(part.name):
+                    self._outputs_below.add(event.call_number)
+                    self._show()  # above the outputs that its code is about to show
             case ApprovalRequested():
                 self._show()
                 request = event.request
@@ -74,13 +77,6 @@ class CapturedHtmlView:
     def close(self) -> None:
         """Show the rest of the turn."""
         self._show(is_last=True)
-
-    def _begin(self, call_number: int) -> None:
-        """Show a call above the outputs that its code is about to show."""
-        part = self._state.parts.find(ToolPart, call_number)
-        if part is not None and shows_outputs(part.name):
-            self._outputs_below.add(call_number)
-            self._show()
 
     def _show(self, *, is_last: bool = False) -> None:
         new = [(name, part) for name, part in named(self._state.parts) if name not in self._shown]
@@ -136,7 +132,7 @@ class HtmlView:
         self._next = 0.0
         self._last: MimeBundle = {}
         self._is_reserved = False  # whether the last output is final
-        self._plan: PlanPart | None = None  # as its output shows it
+        self._is_over = False
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event; an approval is asked for at once."""
@@ -171,32 +167,27 @@ class HtmlView:
         if self._layout.skip_empty_output():
             return ExistingOutput(self._handles[last])
         self._layout.start_new_output()
-        self._replace(self._bundle(last, is_last=False, is_over=True))
+        self._replace(self._bundle(last, is_last=False))
         return self._area
 
     def close(self) -> None:
         """Show the turn as it ended."""
-        self._show_all(is_over=True)
+        self._is_over = True
+        self._show_all()
 
-    def _show_all(self, *, is_over: bool = False) -> None:
+    def _show_all(self) -> None:
         last = self._layout.assign_parts() - 1
         while len(self._handles) <= last:
             if self._handles and not self._is_reserved:
-                self._replace(self._bundle(len(self._handles) - 1, is_last=False, is_over=True))
-            self._last = self._bundle(len(self._handles), is_last=True, is_over=is_over)
+                self._replace(self._bundle(len(self._handles) - 1, is_last=False))
+            self._last = self._bundle(len(self._handles), is_last=True)
             self._handles.append(self._area.show(self._last))
             self._is_reserved = False
             self._pause(self._last)
-        self._replace(self._bundle(last, is_last=True, is_over=is_over))
-        self._update_plan(last)
-
-    def _update_plan(self, last: int) -> None:
-        """Update the plan in an output above the current one."""
-        if (found := self._layout.plan()) is None or found[1] == self._plan:
-            return
-        output, self._plan = found
-        if output < last:
-            self._handles[output].update(self._bundle(output, is_last=False, is_over=True))
+        self._replace(self._bundle(last, is_last=True))
+        changed = self._layout.take_changed_plan()
+        if changed is not None and changed < last:
+            self._handles[changed].update(self._bundle(changed, is_last=False))
 
     def _replace(self, new: MimeBundle) -> None:
         if new == self._last:
@@ -209,11 +200,9 @@ class HtmlView:
         size = sum(len(str(form)) for form in shown.values())
         self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
 
-    def _bundle(self, output: int, *, is_last: bool, is_over: bool) -> MimeBundle:
-        layout = self._layout
-        parts = layout.parts_of(output)
-        document = turn_document(layout.state, parts, shown_below=layout.shown_below, is_last=is_last)
-        activity = activity_of(layout.state)
-        if activity.busy and not is_over:
+    def _bundle(self, output: int, *, is_last: bool) -> MimeBundle:
+        document = document_of(self._layout, output, is_last=is_last)
+        activity = activity_of(self._layout.state)
+        if activity.busy and is_last and not self._is_over:
             document = AnswerOutput((*document.parts, NoticeOutput(f"{activity.text} …")), document.footer)
         return to_mimebundle(document)

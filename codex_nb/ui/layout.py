@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 import textwrap
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import TypeAdapter
 
 from codex_nb.rendering.sanitize import escape_invisible
 from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
     NoticePart,
     Part,
     PlanPart,
@@ -19,6 +24,7 @@ from codex_nb.session.events import (
     ToolPart,
     ToolStarted,
     TurnEvent,
+    TurnFinished,
     TurnFold,
     TurnState,
 )
@@ -32,9 +38,14 @@ if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the turn and keep the partial answer."""
+class TurnAction(StrEnum):
+    """What the user does with a turn, or with the error above."""
+
+    STOP = "stop"  # and keep the partial answer
+    RETRY = "retry"
+    CONTINUE = "continue"
+    EXPLAIN = "explain"
+    FIX = "fix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,131 +56,79 @@ class Decide:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Ask the same question again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Continue:
-    """Let the model continue a partial answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explain:
-    """Explain the error above."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fix:
-    """Correct the cell that failed."""
-
-
-Action = Stop | Decide | Retry | Continue | Explain | Fix
+Action = TurnAction | Decide
 
 
 def read_action(message: Mapping[str, Any]) -> Action | None:
     """Return the action that a front-end message carries, None for any other message."""
-    match message.get("name"):
-        case "stop":
-            return Stop()
-        case "retry" | "ask_again":
-            return Retry()
-        case "continue":
-            return Continue()
-        case "explain":
-            return Explain()
-        case "fix":
-            return Fix()
-        case "decide":
-            return _read_decide(message)
+    match message:
+        case {"name": "ask_again"}:
+            return TurnAction.RETRY
+        case {"name": "decide", "decision": str(word), "call_number": int(number)} if word in _KINDS:
+            code, reason = message.get("code"), message.get("message")
+            decision = Decision(
+                DecisionKind(word),
+                code=code if isinstance(code, str) else None,
+                message=reason.strip() if isinstance(reason, str) else "",
+            )
+            return Decide(number, decision)
         case _:
-            return None
+            return next((action for action in TurnAction if action == message.get("name")), None)
 
 
-_BUTTONS = {
-    "approve": DecisionKind.APPROVE,
-    "approve_code": DecisionKind.APPROVE_CODE,
-    "approve_tool": DecisionKind.APPROVE_TOOL,
-    "approve_answer": DecisionKind.APPROVE_ANSWER,
-    "reject": DecisionKind.REJECT,
-    "stop": DecisionKind.STOP,
-}
-
-
-def _read_decide(message: Mapping[str, Any]) -> Decide | None:
-    kind = _BUTTONS.get(str(message.get("decision")))
-    number, code, reason = message.get("call_number"), message.get("code"), message.get("message")
-    if kind is None or type(number) is not int:
-        return None
-    decision = Decision(
-        kind,
-        code=code if isinstance(code, str) else None,
-        message=reason.strip() if isinstance(reason, str) else "",
-    )
-    return Decide(number, decision)
-
-
-_TYPED = {
-    "y": DecisionKind.APPROVE,
-    "yes": DecisionKind.APPROVE,
-    "c": DecisionKind.APPROVE_CODE,
-    "code": DecisionKind.APPROVE_CODE,
-    "a": DecisionKind.APPROVE_TOOL,
-    "always": DecisionKind.APPROVE_TOOL,
-    "n": DecisionKind.REJECT,
-    "no": DecisionKind.REJECT,
-    "s": DecisionKind.STOP,
-    "stop": DecisionKind.STOP,
-}
+_KINDS = frozenset(DecisionKind)
 
 
 class TypedChoices(NamedTuple):
-    """What can be typed to decide: the prompt, what is said of another answer, and the words."""
+    """What can be typed to decide: the prompt, and the words, for each of which its first letter will do."""
 
     prompt: str
-    again: str
-    kinds: Mapping[str, DecisionKind]
+    words: Mapping[str, DecisionKind | None]  # None edits the answer
+
+    @property
+    def again(self) -> str:
+        """What is said of another answer, before the prompt comes again."""
+        *letters, last = (word[0] for word in self.words)
+        return f"Please answer {', '.join(letters)} (optionally followed by what to do instead) or {last}. "
 
 
 OF_CODE = TypedChoices(
     "Run it? [y]es, [c] always allow this code, [a] allow this tool for this session, [n]o, [s]top: ",
-    "Please answer y, c, a, n (optionally followed by what to do instead) or s. ",
-    _TYPED,
+    {
+        "yes": DecisionKind.APPROVE,
+        "code": DecisionKind.APPROVE_CODE,
+        "always": DecisionKind.APPROVE_TOOL,
+        "no": DecisionKind.REJECT,
+        "stop": DecisionKind.STOP,
+    },
 )
-# Nobody allows unseen edits for more than one answer.
 OF_CHANGE = TypedChoices(
     "Apply it? [y]es, [a] allow edits for this answer, [n]o, [s]top: ",
-    "Please answer y, a, n (optionally followed by what to do instead) or s. ",
-    {word: kind for word, kind in _TYPED.items() if kind is not DecisionKind.APPROVE_CODE}
-    | {"a": DecisionKind.APPROVE_ANSWER, "always": DecisionKind.APPROVE_ANSWER},
+    {
+        "yes": DecisionKind.APPROVE,
+        "always": DecisionKind.APPROVE_ANSWER,  # nobody allows unseen edits for more than one answer
+        "no": DecisionKind.REJECT,
+        "stop": DecisionKind.STOP,
+    },
 )
 OF_QUESTION = TypedChoices(
     "Send this answer? [y]es, [n]o, [s]top: ",
-    "Please answer y, n (optionally followed by what to do instead) or s. ",
-    {
-        word: kind
-        for word, kind in _TYPED.items()
-        if kind not in {DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL}
-    },
+    {"yes": DecisionKind.APPROVE, "no": DecisionKind.REJECT, "stop": DecisionKind.STOP},
 )
-OF_FORM = OF_QUESTION._replace(
-    prompt="Send this answer? [y]es, [e]dit it, [n]o, [s]top: ",
-    again="Please answer y, e, n (optionally followed by what to do instead) or s. ",
+OF_FORM = TypedChoices(
+    "Send this answer? [y]es, [e]dit it, [n]o, [s]top: ",
+    {"yes": DecisionKind.APPROVE, "edit": None, "no": DecisionKind.REJECT, "stop": DecisionKind.STOP},
 )
-_EDIT = {"e", "edit"}
-_TRUTHS = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
 
 
-def typed_choices(request: ApprovalRequest) -> TypedChoices:
-    """Return what can be typed to decide a request."""
+def _choices(request: ApprovalRequest) -> TypedChoices:
     if request.is_question:
         return OF_FORM if _answers(request) else OF_QUESTION
     return OF_CODE if request.before is None else OF_CHANGE
 
 
 def requested_code(request: ApprovalRequest) -> tuple[VisibleText, str]:
-    """Return the code of a request, or the diff of what it changes; and its language."""
+    """Return the code of a request with what hides in it marked, or the diff of what it changes; and its language."""
     if request.before is None:
         return escape_invisible(request.code), request.language
     from codex_nb.rendering.diff import diff_text
@@ -195,12 +154,12 @@ def ask_by_typing(
     if ask is None:
         return _decline(NOBODY_THERE)
     summary = escape_invisible(request.summary or request.tool)
-    choices, given = typed_choices(request), request
+    choices, given = _choices(request), request
     prompt = f"{show_code(request)}\n\n{summary}\n{choices.prompt}"
     while True:
         try:
             answer = ask(prompt)
-            if choices is OF_FORM and answer.strip().lower() in _EDIT:
+            if choices is OF_FORM and answer.strip().lower() in {"e", "edit"}:
                 given = _edited(given, ask)
                 prompt = f"{show_code(given)}\n\n{choices.prompt}"
                 continue
@@ -242,7 +201,7 @@ def _typed_answer(name: str, value: Any, choices: Sequence[object], ask: Callabl
             if isinstance(value, list):
                 return [_read_answer(each.strip(), "", choices) for each in typed.split(",") if each.strip()]
             return _read_answer(typed, value, choices)
-        except (ValueError, KeyError):
+        except ValueError:
             continue
     return value
 
@@ -255,11 +214,10 @@ def _read_answer(typed: str, value: object, choices: Sequence[object]) -> Any:
     if choices:
         is_number = typed.isdecimal() and 0 < int(typed) <= len(choices)
         return choices[int(typed) - 1] if is_number else typed
-    if isinstance(value, bool):
-        return _TRUTHS[typed.lower()]
-    if isinstance(value, int):
-        return int(typed) if typed.lstrip("+-").isdecimal() else float(typed)
-    return float(typed) if isinstance(value, float) else typed
+    if not isinstance(value, bool | int | float):
+        return typed
+    kind: Any = int | float if type(value) is int else type(value)
+    return TypeAdapter(kind).validate_python(typed)
 
 
 def _decline(reason: str) -> Decision:
@@ -269,7 +227,8 @@ def _decline(reason: str) -> Decision:
 def read_decision(answer: str, choices: TypedChoices) -> Decision | None:
     """Return a typed decision, None when the answer is not one; a rejection may be followed by a message."""
     word, _, message = answer.strip().partition(" ")
-    kind = choices.kinds.get(word.lower().rstrip(",.:"))
+    typed = word.lower().rstrip(",.:")
+    kind = next((kind for word, kind in choices.words.items() if typed in {word, word[0]}), None)
     if kind is None or (message.strip() and kind is not DecisionKind.REJECT):
         return None
     return Decision(kind, message=message.strip())
@@ -286,19 +245,27 @@ class OutputLayout:
 
     def __init__(self) -> None:
         self._fold = TurnFold()
+        self.is_waiting = False  # whether the user's decision about a call is awaited
         self.shown_below: set[int] = set()  # numbers of the calls whose outputs the notebook shows itself
         self._output_of: dict[str, int] = {}
         self._count = 1
         self._wants_new_output = False
+        self._plan: PlanPart | None = None  # as its output shows it
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
         if isinstance(event, ToolStarted) and self._wants_new_output:
             self.assign_parts()  # the outputs of this call must appear below what was shown before
         self._fold.apply(event)
-        if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_number):
-            self.start_new_output()
-            self.shown_below.add(event.call_number)
+        if isinstance(event, ApprovalRequested | ApprovalResolved | ToolFinished | TurnFinished):
+            is_waiting = any(isinstance(part, ToolPart) and part.waiting for part in self.state.parts)
+            self.is_waiting = is_waiting and self.state.finished is None
+        if isinstance(event, ToolFinished):
+            call = self.state.parts.find(ToolPart, event.call_number)
+            ran = call is not None and (call.decision is None or call.decision.approved)
+            if call is not None and ran and shows_outputs(call.name):
+                self.start_new_output()
+                self.shown_below.add(event.call_number)
 
     @property
     def state(self) -> TurnState:
@@ -327,38 +294,34 @@ class OutputLayout:
         self._open_output()
         return self._count
 
-    def parts_of(self, output: int) -> list[Part]:
-        """Return the parts of an output."""
-        return [part for name, part in named(self.state.parts) if self._output_of.get(name) == output]
+    def parts_of(self, output: int) -> dict[str, Part]:
+        """Return the parts of an output, by names that they keep while they grow."""
+        return {name: part for name, part in named(self.state.parts) if self._output_of.get(name) == output}
 
-    def plan(self) -> tuple[int, PlanPart] | None:
-        """Return the turn's plan and its output; a plan still changes when the turn has moved on to later outputs."""
-        part = self.state.plan
-        output = None if part is None else self._output_of.get(name_of(part))
-        return None if part is None or output is None else (output, part)
+    def take_changed_plan(self) -> int | None:
+        """Return the output of a plan that has changed since the last call, None where none has.
 
-    def calls(self) -> list[ToolPart]:
-        """Return the tool calls of the turn."""
-        return [part for part in self.state.parts if isinstance(part, ToolPart)]
+        A plan still changes when the turn has moved on to later outputs.
+        """
+        plan = self.state.plan
+        if plan is None or plan == self._plan or (output := self._output_of.get(name_of(plan))) is None:
+            return None
+        self._plan = plan
+        return output
 
     def _open_output(self) -> None:
+        if not self._wants_new_output:
+            return
+        calls = [part for part in self.state.parts if isinstance(part, ToolPart)]
         has_finished = self.state.finished is not None  # then calls that still run never report their end
-        if not self._wants_new_output or (any(call.running for call in self.calls()) and not has_finished):
+        if any(call.running for call in calls) and not has_finished:
             return
         self._wants_new_output = False
-        pending = {name_of(call) for call in self.calls() if call.output is None and not call.running}
-        if all(name_of(part) in pending for part in self.parts_of(self._count - 1)):
+        pending = {name_of(call) for call in calls if call.output is None and not call.running}
+        if all(name in pending for name in self.parts_of(self._count - 1)):
             return  # nothing final is in the last output, so what follows can go there
         self._output_of |= {name: self._count for name in pending if name in self._output_of}
         self._count += 1
-
-    def _has_shown_outputs(self, call_number: int) -> bool:
-        return any(
-            call.call_number == call_number
-            and shows_outputs(call.name)
-            and (call.decision is None or call.decision.approved)
-            for call in self.calls()
-        )
 
 
 def named(parts: Iterable[Part]) -> list[tuple[str, Part]]:

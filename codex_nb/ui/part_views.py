@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.labels import AGENT_TOOLS, PHASES, REASONING, Phase
+from codex_nb.labels import AGENT_TOOLS, PHASES, PLAN, REASONING, Phase
 from codex_nb.parse import loads
 from codex_nb.rendering.answer_output import (
+    STEP_LABELS,
     BlocksUpdate,
     GrowingCode,
     MarkdownBlocks,
@@ -29,7 +32,7 @@ from codex_nb.rendering.sanitize import (
 )
 from codex_nb.session.events import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.base import builtin_tools
-from codex_nb.ui.layout import shows_outputs
+from codex_nb.ui.layout import requested_code, shows_outputs
 
 if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest
@@ -37,9 +40,11 @@ if TYPE_CHECKING:
 # The arguments of a tool that takes code begin with it: {"code": "…
 _CODE_BEGINS = re.compile(r'\s*\{\s*"code"\s*:\s*"')
 _CODE_MAY_BEGIN = re.compile(r'\s*(?:\{\s*(?:"(?:c(?:o(?:d(?:e(?:"\s*(?::\s*)?)?)?)?)?)?)?)?')
-_UNFINISHED_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_HIGH_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
-_STRING_END = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
+# An escape sequence cut in two, or half of a surrogate pair, waits for the rest.
+_WHOLE_CHARACTERS = re.compile(
+    r'(?:[^"\\]|\\[^u]|\\u(?![dD][89abAB])[0-9a-fA-F]{4}'
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}(?=[^\\]|\\[^u]|\\u[0-9a-fA-F]{4}))*"
+)
 
 
 class ArgumentsReader:
@@ -52,37 +57,24 @@ class ArgumentsReader:
     @property
     def language(self) -> str:
         """The language of what is shown."""
-        return "python" if self._mode in {"code", "ended"} else "json"
+        return "python" if self._mode == "code" else "json"
 
     def feed(self, piece: str) -> str:
         """Read more JSON text and return more to show."""
         self._waiting += piece
-        if self._mode == "unknown":
-            self._decide()
-        match self._mode:
-            case "code":
-                return self._take_code()
-            case "json":
-                shown, self._waiting = self._waiting, ""
-                return shown
-            case _:
-                return ""
-
-    def _decide(self) -> None:
-        if begin := _CODE_BEGINS.match(self._waiting):
-            self._mode = "code"
-            self._waiting = self._waiting[begin.end() :]
-        elif not _CODE_MAY_BEGIN.fullmatch(self._waiting):
+        if self._mode == "unknown" and (begin := _CODE_BEGINS.match(self._waiting)):
+            self._mode, self._waiting = "code", self._waiting[begin.end() :]
+        elif self._mode == "unknown" and not _CODE_MAY_BEGIN.fullmatch(self._waiting):
             self._mode = "json"
-
-    def _take_code(self) -> str:
-        whole = _whole_characters(self._waiting)
-        string = _STRING_END.match(whole)
-        content = string.group() if string else ""
-        self._waiting = self._waiting[len(content) :]
-        if len(content) < len(whole):
-            self._mode = "ended"
-        return _unescaped(content)
+        if self._mode == "json":
+            shown, self._waiting = self._waiting, ""
+            return shown
+        # of code nothing matches any more from its closing quote on
+        whole = _WHOLE_CHARACTERS.match(self._waiting) if self._mode == "code" else None
+        if whole is None:
+            return ""
+        self._waiting = self._waiting[whole.end() :]
+        return _unescaped(whole.group())
 
 
 def readable_arguments(arguments: str) -> tuple[str, str]:
@@ -96,20 +88,6 @@ def readable_arguments(arguments: str) -> tuple[str, str]:
     return json.dumps(value, ensure_ascii=False, indent=2), "json"
 
 
-def _whole_characters(text: str) -> str:
-    # An escape sequence cut in two, or half of a surrogate pair, waits for the rest.
-    cut = _HIGH_SURROGATE.search(text) or _unfinished(text)
-    return text[: cut.start()] if cut else text
-
-
-def _unfinished(text: str) -> re.Match[str] | None:
-    match = _UNFINISHED_ESCAPE.search(text)
-    if match is None:
-        return None
-    backslashes = len(text[: match.start()]) - len(text[: match.start()].rstrip("\\"))
-    return None if backslashes % 2 else match
-
-
 def _unescaped(content: str) -> str:
     try:
         text: str = json.loads(f'"{content}"', strict=False)
@@ -119,41 +97,56 @@ def _unescaped(content: str) -> str:
 
 
 Operation = dict[str, Any]
-PLAN = "Plan"
-P_contra = TypeVar("P_contra", bound=Part, contravariant=True)
+NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})
+P = TypeVar("P", bound=Part)
 
 
-class PartView(Protocol[P_contra]):
-    """One part of a turn in a live output."""
+class PartView(ABC, Generic[P]):
+    """One part of a turn in a live output, whose operations name it by its key."""
 
-    def update(self, part: P_contra) -> list[Operation]:
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self._part: P | None = None
+        self._sent: dict[str, Operation] = {}  # the last operations, by what they show
+
+    def update(self, part: P) -> list[Operation]:
         """Take the part as it is now, return the operations that show the difference."""
+        last, self._part = self._part, part
+        return [] if part is last else self._operations(part)
 
-    def redraw(self) -> list[Operation]:
-        """Return the operations that show the part from nothing."""
+    @abstractmethod
+    def _operations(self, part: P) -> list[Operation]:
+        """Return the operations that show what has changed since the last time."""
+
+    def _section(self, kind: str, title: str) -> Operation:
+        return {"op": "section", "key": self.key, "kind": kind, "title": title}
+
+    def _changed(self, **operations: Operation) -> list[Operation]:
+        """Return the operations that differ from the last ones that showed the same."""
+        changed = {what: each for what, each in operations.items() if self._sent.get(what) != each}
+        self._sent |= changed
+        return list(changed.values())
 
 
-class ProseView:
+class ProseView(PartView[TextPart | ReasoningPart]):
     """A message or a reasoning summary."""
 
     def __init__(self, key: int, kind: str, title: str) -> None:
-        self._key = key
-        self._begin: Operation = {"op": "section", "key": key, "kind": kind, "title": title}
+        super().__init__(key)
+        self._begin = self._section(kind, title)
         self._text = GrowingText()
         self._blocks = MarkdownBlocks()
         self._closed: list[SafeHtml] = []
-        self._begun = False
         self._done = False
 
-    def update(self, part: TextPart | ReasoningPart) -> list[Operation]:
+    def _operations(self, part: TextPart | ReasoningPart) -> list[Operation]:
         """Render what is new; a text that differs from what was streamed starts over."""
-        if self._done or (part.growing is self._text and not part.done):
+        if self._done:
             return []
         more = part.growing.since(self._text)
-        operations: list[Operation] = [] if self._begun else [self._begin]
-        self._begun = True
+        operations = self._changed(section=self._begin)
         if more is None:
-            operations.append({"op": "reset", "key": self._key})
+            operations.append({"op": "reset", "key": self.key})
             self._blocks, self._closed, more = MarkdownBlocks(), [], str(part.growing)
         self._text = part.growing
         updates = [self._blocks.feed(more)] if more else []
@@ -161,195 +154,92 @@ class ProseView:
             self._done = True
             updates.append(self._blocks.finish())
         self._closed += [update.closed for update in updates if update.closed]
-        return operations + [html_operation(self._key, update) for update in updates]
+        return operations + [html_operation(self.key, update) for update in updates]
 
     @property
     def rendered(self) -> dict[str, SafeHtml]:
         """The text and its HTML, once it is final."""
         return {str(self._text): join_html(self._closed)} if self._done else {}
 
-    def redraw(self) -> list[Operation]:
-        """Show the closed blocks and the open one."""
-        shown = BlocksUpdate(join_html(self._closed), self._blocks.redraw())
-        return [self._begin, html_operation(self._key, shown)]
 
-
-class CallView:
+class CallView(PartView[ToolPart]):
     """A tool call: its code as it is written, its approval, its progress, its output."""
 
     def __init__(self, key: int) -> None:
-        self._key = key
-        self._part: ToolPart | None = None
+        super().__init__(key)
+        self._arguments = GrowingText()
         self._reader: ArgumentsReader | None = None
         self._code: GrowingCode | None = None
-        self._final = NO_HTML
-        self._progress: Operation = {}
-        self._asking = False
         self.shown_below = False  # whether the notebook shows the call's outputs itself
-        self._output: str | None = None
 
-    def update(self, part: ToolPart) -> list[Operation]:
-        """Show what changed since the last update."""
-        last, self._part = self._part, part
-        if part is last:
-            return []
-        operations = [self._begin(part)] if last is None or last.name != part.name else []
-        operations += self._show_code(last, part)
-        operations += self._show_progress(part)
-        operations += self._show_approval(part)
-        return operations + self._show_output(part)
+    def _operations(self, part: ToolPart) -> list[Operation]:
+        phase = phase_of(part)
+        state = {
+            "op": "state",
+            "key": self.key,
+            "phase": phase,
+            "text": phase_label(part, phase),
+            "folded": part.output is not None and not is_open(part, phase),
+        }
+        operations = self._changed(section=self._section("call", tool_title(part.name)))
+        operations += self._show_code(part)
+        operations += self._changed(state=state)
+        if part.request is not None:
+            asking: Operation = {"op": "asked", "key": self.key}
+            if part.waiting:
+                asking = {"op": "ask", "key": self.key, "request": approval_payload(part.request)}
+            operations += self._changed(approval=asking)
+        if (output := part.output or part.live) and not self.shown_below:
+            text = visible_text(truncate_output(output))
+            is_live = {} if part.output else {"is_live": True}
+            operations += self._changed(output={"op": "output", "key": self.key, "text": text, **is_live})
+        return operations
 
-    def redraw(self) -> list[Operation]:
-        """Show everything."""
-        if self._part is None:
-            return []
-        part, self._progress, self._asking, self._output = self._part, {}, False, None
-        code = self._final or (self._code.redraw() if self._code else NO_HTML)
-        operations = [self._begin(part), html_operation(self._key, BlocksUpdate(open=code), slot="code")]
-        operations += self._show_progress(part)
-        operations += self._show_approval(part)
-        return operations + self._show_output(part)
-
-    def _begin(self, part: ToolPart) -> Operation:
-        return {"op": "section", "key": self._key, "kind": "call", "title": tool_title(part.name)}
-
-    def _show_code(self, last: ToolPart | None, part: ToolPart) -> list[Operation]:
+    def _show_code(self, part: ToolPart) -> list[Operation]:
         if part.ready or part.request is not None:
-            final = _final_code(part)
-            if final == self._final:
-                return []
-            self._final = final
-            return [html_operation(self._key, BlocksUpdate(open=final), slot="code")]
-        more = part.growing.since(last.growing if last else GrowingText()) or ""
+            final = BlocksUpdate(open=_final_code(part))
+            return self._changed(code=html_operation(self.key, final, slot="code"))
+        more, self._arguments = part.growing.since(self._arguments) or "", part.growing
         self._reader = self._reader or ArgumentsReader(takes_code=_takes_code(part.name))
         code = self._reader.feed(more)
         if not code:
             return []
         self._code = self._code or GrowingCode(self._reader.language)
-        return [html_operation(self._key, self._code.feed(code), slot="code")]
-
-    def _show_progress(self, part: ToolPart) -> list[Operation]:
-        phase = phase_of(part)
-        progress: Operation = {
-            "op": "state",
-            "key": self._key,
-            "phase": phase,
-            "text": phase_label(phase, edited=part.decision is not None and part.decision.code is not None),
-            "folded": is_folded(part, phase),
-        }
-        if progress == self._progress:
-            return []
-        self._progress = progress
-        return [progress]
-
-    def _show_approval(self, part: ToolPart) -> list[Operation]:
-        if part.waiting == self._asking:
-            return []
-        self._asking = part.waiting
-        if part.request is None or not part.waiting:
-            return [{"op": "asked", "key": self._key}]
-        return [{"op": "ask", "key": self._key, "request": approval_payload(part.request)}]
-
-    def _show_output(self, part: ToolPart) -> list[Operation]:
-        output = part.output or part.live
-        if self.shown_below or not output or output == self._output:
-            return []
-        self._output = output
-        shown: Operation = {"op": "output", "key": self._key, "text": visible_text(truncate_output(output))}
-        return [shown if part.output else shown | {"is_live": True}]
+        return [html_operation(self.key, self._code.feed(code), slot="code")]
 
 
-class NoticeView:
+class NoticeView(PartView[NoticePart]):
     """A quiet line."""
 
-    def __init__(self, key: int) -> None:
-        self._begin: Operation = {"op": "section", "key": key, "kind": "notice", "title": ""}
-        self._shown = False
-
-    def update(self, part: NoticePart) -> list[Operation]:
-        """Show the line, once."""
-        self._begin["title"] = visible_text(part.notice.text)
-        if self._shown:
-            return []
-        self._shown = True
-        return [self._begin]
-
-    def redraw(self) -> list[Operation]:
-        """Show the line."""
-        return [self._begin]
+    def _operations(self, part: NoticePart) -> list[Operation]:
+        return self._changed(section=self._section("notice", visible_text(part.notice.text)))
 
 
-StepState = Literal["pending", "in_progress", "completed", "unfinished"]
-
-
-class StepLabel(NamedTuple):
-    """How the state of a plan's step is written: its marks in HTML and in text, and its name."""
-
-    mark: str
-    text_mark: str
-    name: str
-
-
-STEP_LABELS: dict[StepState, StepLabel] = {
-    "pending": StepLabel("○", "[ ]", "to do"),
-    "in_progress": StepLabel("→", "[>]", "in progress"),
-    "completed": StepLabel("✓", "[x]", "done"),
-    "unfinished": StepLabel("◐", "[-]", "not finished"),  # in progress when the turn ended
-}
-
-
-class PlanView:
+class PlanView(PartView[PlanPart]):
     """The plan as a checklist."""
 
-    def __init__(self, key: int) -> None:
-        self._key = key
-        self._part: PlanPart | None = None
-
-    def update(self, part: PlanPart) -> list[Operation]:
-        """Replace the plan's steps."""
-        last, self._part = self._part, part
-        if part == last:
-            return []
-        return self.redraw() if last is None else [self._steps(part)]
-
-    def redraw(self) -> list[Operation]:
-        """Show all steps."""
-        if self._part is None:
-            return []
-        begin = {"op": "section", "key": self._key, "kind": "plan", "title": PLAN}
-        return [begin, self._steps(self._part)]
-
-    def _steps(self, part: PlanPart) -> Operation:
+    def _operations(self, part: PlanPart) -> list[Operation]:
+        plan = checklist(part)
         steps = [
             {
-                "text": visible_text(text),
-                "status": state,
-                "mark": STEP_LABELS[state].mark,
-                "state": STEP_LABELS[state].name,
+                "text": visible_text(step.text),
+                "status": step.status,
+                "mark": STEP_LABELS[step.status].mark,
+                "state": STEP_LABELS[step.status].name,
             }
-            for text, state in _steps(part)
+            for step in plan.steps
         ]
-        return {"op": "plan", "key": self._key, "steps": steps, "remark": visible_text(part.plan.explanation)}
+        shown = {"op": "plan", "key": self.key, "steps": steps, "remark": visible_text(plan.explanation)}
+        return self._changed(section=self._section("plan", PLAN), steps=shown)
 
 
 def checklist(part: PlanPart) -> PlanOutput:
     """Return the saved form of a plan."""
-    return PlanOutput(PLAN, tuple(plan_items(part)), part.plan.explanation)
-
-
-def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
-    return [
-        (step.text, "unfinished" if part.is_over and step.status == "in_progress" else step.status)
+    steps = (
+        StepOutput(step.text, "unfinished" if part.is_over and step.status == "in_progress" else step.status)
         for step in part.plan.steps
-    ]
-
-
-def plan_items(part: PlanPart) -> list[StepOutput]:
-    """Return the steps of a plan as they are saved."""
-    return [
-        StepOutput(text, STEP_LABELS[state].name, (STEP_LABELS[state].mark, STEP_LABELS[state].text_mark))
-        for text, state in _steps(part)
-    ]
+    )
+    return PlanOutput(tuple(steps), part.plan.explanation)
 
 
 def part_view_for(part: Part, key: int) -> PartView[Any]:
@@ -396,36 +286,32 @@ def approval_payload(request: ApprovalRequest) -> Operation:
 
 
 def shown_code(part: ToolPart) -> tuple[VisibleText, str]:
-    """Return a call's code with invisible characters escaped, or the diff of what it changes; and its language."""
-    code, language = _code(part)
-    if part.request is not None and part.request.before is not None:
-        from codex_nb.rendering.diff import diff_text
-
-        return diff_text(part.request.before, code), "diff"
+    """Return a call's code as it is read, or the diff of what it changes; and its language."""
+    if (request := _decided_request(part)) is not None:
+        return requested_code(request)
+    if (tool := builtin_tools().get(part.name)) is not None:
+        with suppress(InvalidArguments):
+            if (code := tool.parse(part.arguments).to_code()) is not None:
+                return escape_invisible(code), "python"
+    code, language = readable_arguments(part.arguments)
     return escape_invisible(code), language
 
 
 def _final_code(part: ToolPart) -> SafeHtml:
-    if part.request is not None and part.request.before is not None:
+    request = _decided_request(part)
+    if request is not None and request.before is not None:
         from codex_nb.rendering.diff import diff_html
 
-        code, language = _code(part)
-        return diff_html(part.request.before, code, language=language)
+        return diff_html(request.before, request.code, language=request.language)
     shown, language = shown_code(part)
     return safe_code(shown, language) if shown else NO_HTML
 
 
-def _code(part: ToolPart) -> tuple[str, str]:
-    """Return a call's code and its language: as edited, as requested, or from its arguments."""
-    if part.decision is not None and part.decision.code is not None:
-        return part.decision.code, part.request.language if part.request else "python"
-    if part.request is not None:
-        return part.request.code, part.request.language
-    if (tool := builtin_tools().get(part.name)) is not None:
-        with suppress(InvalidArguments):
-            if (code := tool.parse(part.arguments).to_code()) is not None:
-                return code, "python"
-    return readable_arguments(part.arguments)
+def _decided_request(part: ToolPart) -> ApprovalRequest | None:
+    """Return a call's request with the code that was approved in it, None where nothing was asked."""
+    if part.request is None or part.decision is None or part.decision.code is None:
+        return part.request
+    return replace(part.request, code=part.decision.code)
 
 
 def _takes_code(name: str) -> bool:
@@ -439,20 +325,16 @@ def tool_title(name: str) -> str:
     return tool.title if tool is not None else AGENT_TOOLS.get(name) or escape_invisible(name) or "Tool"
 
 
-def is_folded(part: ToolPart, phase: Phase) -> bool:
-    """Whether a call is folded as soon as it is over."""
-    ran = phase in {"done", "failed"}
-    return phase in {"rejected", "unanswered"} or (ran and not stays_open(part))
+def is_open(part: ToolPart, phase: Phase) -> bool:
+    """Whether a call is shown open when it is over: it ran, and ran code in the user's kernel or changed a text."""
+    changes_text = part.request is not None and part.request.before is not None
+    return phase not in NEVER_RAN and (changes_text or shows_outputs(part.name))
 
 
-def stays_open(part: ToolPart) -> bool:
-    """Whether a call that ran stays open: it ran code in the user's kernel, or changed a text."""
-    return shows_outputs(part.name) or (part.request is not None and part.request.before is not None)
-
-
-def phase_label(phase: Phase, *, edited: bool = False) -> str:
-    """Return the words for a call's phase."""
-    return f"{PHASES[phase]}, edited by you" if edited else PHASES[phase]
+def phase_label(part: ToolPart, phase: Phase) -> str:
+    """Return the words for a call's phase, and whether the user edited it."""
+    is_edited = part.decision is not None and part.decision.code is not None
+    return f"{PHASES[phase]}, edited by you" if is_edited else PHASES[phase]
 
 
 def phase_of(part: ToolPart) -> Phase:

@@ -11,7 +11,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
-from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase, plan_name
+from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, PLAN, STOPPED, Phase, plan_name
 from codex_nb.rendering.answer_output import (
     SEPARATOR,
     AnswerOutput,
@@ -47,16 +47,7 @@ from codex_nb.session.events import (
 from codex_nb.session.outbound import without_marks
 from codex_nb.tools.approval import DecisionKind
 from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, requested_code, shows_outputs
-from codex_nb.ui.part_views import (
-    PLAN,
-    checklist,
-    phase_label,
-    phase_of,
-    plan_items,
-    shown_code,
-    stays_open,
-    tool_title,
-)
+from codex_nb.ui.part_views import checklist, is_open, phase_label, phase_of, shown_code, tool_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -65,16 +56,15 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from codex_nb.rendering import answer_output as document
+    from codex_nb.rendering.answer_output import OutputPart
     from codex_nb.responses.events import Usage
     from codex_nb.session.events import Answer, Part
     from codex_nb.tools.approval import ApprovalRequest
-    from codex_nb.ui.layout import Action
+    from codex_nb.ui.layout import Action, OutputLayout
 
 
 RAN_UNASKED = "tools ran without asking (approval all)"
 ALLOWED = "allowed for this session (%codex approvals)"
-NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})
 
 
 class Activity(NamedTuple):
@@ -82,9 +72,6 @@ class Activity(NamedTuple):
 
     text: str
     busy: bool = True
-
-
-WORKING = Activity("Codex is working")
 
 
 def activity_of(state: TurnState) -> Activity:
@@ -99,12 +86,14 @@ def activity_of(state: TurnState) -> Activity:
             return Activity("Writing")
         case ReasoningPart(done=False) as reasoning:
             return Activity(reasoning_heading(reasoning.text) or "Thinking")
+        case ToolPart(waiting=True):
+            return Activity("Waiting for your approval")
         case ToolPart(output=None) as call:
-            return Activity(_call_activity(call))
+            return Activity(f"{'Running' if call.running else 'Preparing'}: {tool_title(call.name)}")
         case TextPart() if state.rejected is not None:
             return Activity("Correcting the answer")
     if state.plan is None or (place := state.plan.plan.current) is None:
-        return WORKING
+        return Activity("Codex is working")
     steps = state.plan.plan.steps
     return Activity(f"Step {place + 1} of {len(steps)}: {steps[place].text}")
 
@@ -127,21 +116,15 @@ def ask_line(state: TurnState) -> str:
     return SEPARATOR.join(filter(None, (reason, *footer(state, finished.answer)))) or "Codex has answered"
 
 
-def _call_activity(call: ToolPart) -> str:
-    if call.waiting:
-        return "Waiting for your approval"
-    return f"{'Running' if call.running else 'Preparing'}: {tool_title(call.name)}"
-
-
 def retry_line(event: RetryScheduled) -> str:
     """Return the line that announces a retry."""
     after = f" in {event.delay:.0f} s" if event.delay >= 1 else ""
     return f"{event.reason} Trying again{after} (attempt {event.attempt} of {event.max_attempts})."
 
 
-def call_title(name: str, phase: Phase, *, edited: bool = False) -> str:
+def call_title(part: ToolPart, phase: Phase) -> str:
     """Return the line above a tool call."""
-    return f"{tool_title(name)} ({phase_label(phase, edited=edited)})"
+    return f"{tool_title(part.name)} ({phase_label(part, phase)})"
 
 
 def ending(answer: Answer, error: str | None) -> str:
@@ -175,12 +158,18 @@ def turn_document(
     return AnswerOutput(tuple(part for part in written if part is not None), entries)
 
 
-def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -> document.OutputPart | None:
+def document_of(layout: OutputLayout, output: int, *, is_last: bool) -> AnswerOutput:
+    """Return the saved form of one output of the cell; the last one of a turn has its end."""
+    parts = layout.parts_of(output).values()
+    return turn_document(layout.state, parts, shown_below=layout.shown_below, is_last=is_last)
+
+
+def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -> OutputPart | None:
     match part:
         case TextPart():
             return TextOutput(part.text) if part.text.strip() else None
         case ReasoningPart():
-            return ReasoningOutput(part.text, REASONING) if part.text.strip() else None
+            return ReasoningOutput(part.text) if part.text.strip() else None
         case NoticePart():
             return NoticeOutput(part.notice.text)
         case PlanPart():
@@ -194,10 +183,8 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
     phase = phase_of(part)
     if part.output is None and state.finished is not None:
         phase = "stopped" if part.running else "abandoned"
-    edited = part.decision is not None and part.decision.code is not None
     output = "" if part.call_number in shown_below else part.output or ""
-    is_open = stays_open(part) and phase not in NEVER_RAN
-    return ToolOutput(call_title(part.name, phase, edited=edited), code, language, output, is_open)
+    return ToolOutput(call_title(part, phase), code, language, output, is_open(part, phase))
 
 
 def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
@@ -208,26 +195,29 @@ def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
     It is saved with the notebook, which others may read, so it names the account only where the user says so.
     """
     started = state.started
-    kept = (*_standing_approvals(state), started.not_saved if started else "")
-    if started and started.footer == "off":
-        return tuple(entry for entry in kept if entry)
-    account = started.account if started and started.footer == "account" else ""
-    model = answer.model or (started.model if started else "")
-    if model and started and started.effort:
-        model = f"{model}, {started.effort} effort"
-    billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
-    through = f"through {started.through}" if started and started.through else ""
-    cost = state.finished.cost if state.finished else ""
-    entries = (model, through, _tokens(answer.usage), account, billing, cost, *kept)
-    return tuple(entry for entry in entries if entry)
+    if started is None:  # the turn failed before it began
+        return ()
+    kept = (*_standing_approvals(state), started.not_saved)
+    if started.footer == "off":
+        return tuple(filter(None, kept))
+    model = answer.model or started.model
+    entries = (
+        f"{model}, {started.effort} effort" if model and started.effort else model,
+        f"through {started.through}" if started.through else "",
+        _tokens(answer.usage),
+        started.account if started.footer == "account" else "",
+        _billing(started.billing, started.plan),
+        state.finished.cost if state.finished is not None else "",
+        *kept,
+    )
+    return tuple(filter(None, entries))
 
 
 def _standing_approvals(state: TurnState) -> tuple[str, ...]:
     """Return what runs without a question from now on, or ran so here: each once."""
     found: dict[str, None] = {}
     for part in state.parts:
-        decision = part.decision if isinstance(part, ToolPart) else None
-        if not isinstance(part, ToolPart) or decision is None or not decision.approved:
+        if not isinstance(part, ToolPart) or (decision := part.decision) is None or not decision.approved:
             continue
         if decision.by == "all":
             found[RAN_UNASKED] = None
@@ -239,7 +229,7 @@ def _standing_approvals(state: TurnState) -> tuple[str, ...]:
 
 
 def _tokens(usage: Usage) -> str:
-    if not usage.total_tokens and not usage.input_tokens and not usage.output_tokens:
+    if not (usage.total_tokens or usage.input_tokens or usage.output_tokens):
         return ""
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
     reasoning = f" ({usage.reasoning_output_tokens:,} reasoning)" if usage.reasoning_output_tokens else ""
@@ -266,9 +256,7 @@ class AppendOnlyView(ABC):
         self._ask = ask
         self._state = TurnState()
         self._written_calls: set[int] = set()  # numbers of the calls whose code is written
-        self._written_texts: set[str] = (
-            set()
-        )  # ids of the messages that are written, where they wait for a value
+        self._written_texts: set[str] = set()  # ids of the messages, where they wait for a value
 
     def apply(self, event: TurnEvent) -> None:
         """Write what the event shows; ask when it is an approval request."""
@@ -282,7 +270,8 @@ class AppendOnlyView(ABC):
             case TextDelta():
                 self._write_message(event.item_id, event.text)
             case TextDone():
-                self._finish_message(event.item_id, event.text, _text_before(before, event.item_id))
+                part = before.parts.find(TextPart, event.item_id)
+                self._finish_message(event.item_id, event.text, part.text if part is not None else "")
             case ApprovalRequested():
                 self._decide(event.request)
             case ApprovalResolved():
@@ -293,16 +282,18 @@ class AppendOnlyView(ABC):
                 self._write_plan(before)
                 self._write_result(event)
             case RetryScheduled():
-                self._write_notice(retry_line(event))
+                self._write_line(retry_line(event), "dim")
             case AnswerRejected():
-                self._write_notice(f"The answer does not match the schema ({event.reason}). Asking again.")
+                notice = f"The answer does not match the schema ({event.reason}). Asking again."
+                self._write_line(notice, "dim")
             case Notice():
-                self._write_notice(event.text)
+                self._write_line(event.text, "dim")
             case TurnFinished():
                 self._write_plan(before)
-                self._write_end(event)
-            case _:
-                pass
+                if reason := ending(event.answer, event.error):
+                    self._write_line(reason, "bold")
+                if entries := footer(self._state, event.answer):
+                    self._write_title(SEPARATOR.join(entries), "dim")
 
     def _write_texts(self) -> None:
         """Write the messages that waited for a value, the last one as the value where there is one."""
@@ -336,24 +327,20 @@ class AppendOnlyView(ABC):
         """Write the rest of a message's final text; ``written`` is what was written of it so far."""
 
     @abstractmethod
-    def _call(self, title: str, code: str, language: str) -> None:
-        """Write a call's title and code."""
+    def _write_line(self, text: str, style: str = "") -> None:
+        """Write one or more whole lines, in a style of rich where there are styles."""
 
     @abstractmethod
-    def _result(self, title: str, output: str) -> None:
-        """Write how a call ended; ``output`` is empty where the call has shown it."""
+    def _write_title(self, text: str, style: str) -> None:
+        """Write a line about a call, or about the whole answer."""
 
     @abstractmethod
-    def _plan(self, lines: list[str]) -> None:
-        """Write the changed lines of the plan."""
+    def _write_code(self, code: str, language: str) -> None:
+        """Write the code of a call below its title."""
 
     @abstractmethod
-    def _write_notice(self, text: str) -> None:
-        """Write a quiet line."""
-
-    @abstractmethod
-    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
-        """Write why the turn ended early, if it did, and the entries of its footer."""
+    def _write_output(self, output: str) -> None:
+        """Write the output of a call below its title."""
 
     def _prompt_code(self, request: ApprovalRequest) -> str:
         """Return the code as the prompt shows it."""
@@ -371,34 +358,33 @@ class AppendOnlyView(ABC):
         if part is None or call_number in self._written_calls or part.is_a_plan_being_written:
             return
         self._written_calls.add(call_number)
-        self._call(tool_title(part.name), *shown_code(part))
+        self._write_title_and_code(tool_title(part.name), *shown_code(part))
+
+    def _write_title_and_code(self, title: str, code: str, language: str) -> None:
+        self._write_title(title, "bold")
+        if code:
+            self._write_code(code, language)
 
     def _write_refusal(self, call_number: int) -> None:
         part = self._part(call_number)
         decision = part.decision if part is not None else None
         if decision is not None and not decision.approved and decision.by != "user":
-            self._write_notice(decision.message)
+            self._write_line(decision.message, "dim")
 
     def _write_result(self, event: ToolFinished) -> None:
         part = self._part(event.call_number)
-        if part is not None:
-            output = "" if shows_outputs(part.name) else truncate_output(event.output)
-            self._result(call_title(part.name, phase_of(part)), output)
+        if part is None:
+            return
+        self._write_title(call_title(part, phase_of(part)), "dim")
+        if event.output and not shows_outputs(part.name):
+            self._write_output(truncate_output(event.output))
 
     def _write_plan(self, before: TurnState) -> None:
         if lines := changed_plan_lines(before, self._state):
-            self._plan(lines)
-
-    def _write_end(self, event: TurnFinished) -> None:
-        self._end(ending(event.answer, event.error), footer(self._state, event.answer))
+            self._write_line("\n".join(lines))
 
     def _part(self, call_number: int) -> ToolPart | None:
         return self._state.parts.find(ToolPart, call_number)
-
-
-def _text_before(state: TurnState, item_id: str) -> str:
-    part = state.parts.find(TextPart, item_id)
-    return "" if part is None else part.text
 
 
 class PlainTextView(AppendOnlyView):
@@ -449,30 +435,18 @@ class PlainTextView(AppendOnlyView):
             self._write_call(request.call_number)
         super()._decide(request)
 
-    def _call(self, title: str, code: str, language: str) -> None:
+    def _write_title(self, text: str, style: str) -> None:
+        self._write_line(f"[{text}]", style)
+
+    def _write_code(self, code: str, language: str) -> None:
         del language
-        self._write_line(f"[{title}]")
-        if code:
-            self._write_line(_indented(code))
+        self._write_output(code)
 
-    def _result(self, title: str, output: str) -> None:
-        self._write_line(f"[{title}]")
-        if output:
-            self._write_line(_indented(output))
+    def _write_output(self, output: str) -> None:
+        self._write_line(textwrap.indent(output.rstrip("\n"), "    "))
 
-    def _plan(self, lines: list[str]) -> None:
-        self._write_line("\n".join(lines))
-
-    def _write_notice(self, text: str) -> None:
-        self._write_line(text)
-
-    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
-        if reason:
-            self._write_line(reason)
-        if entries:
-            self._write_line(f"[{' · '.join(entries)}]")
-
-    def _write_line(self, text: str) -> None:
+    def _write_line(self, text: str, style: str = "") -> None:
+        del style
         self._start_line()
         self._write(text + "\n")
         self._item = ""
@@ -487,26 +461,27 @@ class PlainTextView(AppendOnlyView):
             self._written_last = text[-CONTEXT:]
 
 
-def _indented(text: str) -> str:
-    return textwrap.indent(text.rstrip("\n"), "    ")
-
-
 def changed_plan_lines(before: TurnState, after: TurnState) -> list[str]:
     """Return the plan's lines for a terminal: the whole plan first, then only the steps that changed."""
     earlier, part = before.plan, after.plan
-    known = plan_items(earlier) if earlier is not None else []
-    changed = [item for item in plan_items(part) if item not in known] if part is not None else []
-    if part is None or not (changed or earlier is None or part.plan != earlier.plan):
+    if part is None:
+        return []
+    known = checklist(earlier).steps if earlier is not None else ()
+    changed = [step for step in checklist(part).steps if step not in known]
+    if not changed and earlier is not None and part.plan == earlier.plan:
         return []
     remark = f" {visible_text(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
-    return [f"[{PLAN}]{remark}", *(f"  {step_line(item)}" for item in changed)]
+    return [f"[{PLAN}]{remark}", *(f"  {step_line(step)}" for step in changed)]
 
 
 SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
 
 
 class RichView(AppendOnlyView):
-    """Shows a turn on a rich console; anything but text ends the block being written."""
+    """Shows a turn on a rich console.
+
+    Finished blocks of a message are printed, the unfinished one is drawn in place; anything but text ends it.
+    """
 
     def __init__(
         self,
@@ -517,89 +492,11 @@ class RichView(AppendOnlyView):
     ) -> None:
         super().__init__(on_action=on_action, ask=ask)
         self._console = console
-        self._writing: _Message | None = None
-
-    def flush(self) -> None:
-        """Draw the block being written."""
-        if self._writing is not None:
-            self._writing.draw()
-
-    def close(self) -> None:
-        """End the block being written."""
-        if self._writing is not None:
-            self._writing.end()
-            self._writing = None
-
-    def _write_message(self, item_id: str, text: str) -> None:
-        self._message(item_id).feed(text)
-
-    def _finish_message(self, item_id: str, text: str, written: str) -> None:
-        goes_on = self._writing is not None and self._writing.item_id == item_id
-        is_broken_off = not goes_on and text.startswith(written)  # by a line that came between
-        self._message(item_id).finish(text.removeprefix(written) if is_broken_off else text)
-        self._writing = None
-
-    def _message(self, item_id: str) -> _Message:
-        if self._writing is None or self._writing.item_id != item_id:
-            self.close()
-            self._writing = _Message(self._console, item_id)
-        return self._writing
-
-    def _prompt_code(self, request: ApprovalRequest) -> str:
-        with self._console.capture() as written:
-            self._call(tool_title(request.tool), *requested_code(request))
-        return written.get().rstrip("\n")
-
-    def _call(self, title: str, code: str, language: str) -> None:
-        self._print(title, style="bold")
-        if code:
-            from rich.syntax import Syntax
-
-            self._console.print(Syntax(code, language or "text", theme="ansi_dark", word_wrap=True))
-
-    def _result(self, title: str, output: str) -> None:
-        self._write_notice(title)
-        if output:
-            self._print(output)
-
-    def _plan(self, lines: list[str]) -> None:
-        self._print("\n".join(lines))
-
-    def _write_notice(self, text: str) -> None:
-        self._print(text, style="dim")
-
-    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
-        self.close()
-        if reason:
-            self._print(reason, style="bold")
-        if entries:
-            self._write_notice(SEPARATOR.join(entries))
-
-    def _print(self, text: str, *, style: str = "") -> None:
-        from rich.text import Text
-
-        self.close()
-        self._console.print(Text(visible_text(text), style=style))
-
-
-class _Message:
-    """One message: finished blocks are printed, the unfinished one is drawn in place."""
-
-    def __init__(self, console: Console, item_id: str) -> None:
-        self.item_id = item_id
-        self._console = console
+        self._item = ""  # whose text is being written
         self._blocks = BlockSplitter()
-        self._text: list[str] = []
         self._live: Live | None = None
 
-    def feed(self, text: str) -> None:
-        """Add text and print the blocks that it finishes."""
-        self._text.append(text)
-        finished = self._blocks.feed(text)
-        if finished is not None:
-            self._print(finished.source)
-
-    def draw(self) -> None:
+    def flush(self) -> None:
         """Draw the unfinished block, where the console can draw in place."""
         source = self._blocks.source.strip("\n")
         if not source or not self._console.is_terminal:
@@ -609,23 +506,13 @@ class _Message:
 
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(
-            _markdown(_end_of(source, self._console, is_code=self._blocks.is_code)), refresh=True
-        )
+        end = _end_of(source, self._console, is_code=self._blocks.is_code)
+        self._live.update(_markdown(end), refresh=True)
 
-    def finish(self, final: str) -> None:
-        """Print the rest; a final text that differs from what was streamed is printed whole."""
-        written = "".join(self._text)
-        if final.startswith(written):
-            self.feed(final.removeprefix(written))
-            self.end()
-            return
-        self.end()
-        self._print(final)
-
-    def end(self) -> None:
+    def close(self) -> None:
         """Print the unfinished block."""
         self._print(self._blocks.finish().source)
+        self._item, self._blocks = "", BlockSplitter()
 
     def _print(self, source: str) -> None:
         if self._live is not None:
@@ -633,6 +520,44 @@ class _Message:
             self._live = None
         if source.strip():
             self._console.print(_markdown(source))
+
+    def _write_message(self, item_id: str, text: str) -> None:
+        if item_id != self._item:
+            self.close()
+            self._item = item_id
+        finished = self._blocks.feed(text)
+        if finished is not None:
+            self._print(finished.source)
+
+    def _finish_message(self, item_id: str, text: str, written: str) -> None:
+        if text.startswith(written):
+            self._write_message(item_id, text.removeprefix(written))
+            self.close()
+        else:
+            self.close()
+            self._print(text)
+
+    def _prompt_code(self, request: ApprovalRequest) -> str:
+        with self._console.capture() as written:
+            self._write_title_and_code(tool_title(request.tool), *requested_code(request))
+        return written.get().rstrip("\n")
+
+    def _write_title(self, text: str, style: str) -> None:
+        self._write_line(text, style)
+
+    def _write_code(self, code: str, language: str) -> None:
+        from rich.syntax import Syntax
+
+        self._console.print(Syntax(code, language or "text", theme="ansi_dark", word_wrap=True))
+
+    def _write_output(self, output: str) -> None:
+        self._write_line(output)
+
+    def _write_line(self, text: str, style: str = "") -> None:
+        from rich.text import Text
+
+        self.close()
+        self._console.print(Text(visible_text(text), style=style))
 
 
 def _end_of(source: str, console: Console, *, is_code: bool) -> str:

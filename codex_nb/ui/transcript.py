@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from codex_nb.labels import ERROR_HELP
 from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
 from codex_nb.rendering.sanitize import visible_text
-from codex_nb.session.events import (
-    ApprovalRequested,
-    ApprovalResolved,
-    Part,
-    ToolFinished,
-    ToolPart,
-    TurnFinished,
-)
-from codex_nb.ui.layout import Action, Continue, Explain, Fix, OutputLayout, Retry, named, read_action
+from codex_nb.session.events import ToolPart
+from codex_nb.ui.layout import Action, OutputLayout, TurnAction, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
-from codex_nb.ui.text_view import WORKING, Activity, activity_of, turn_document
+from codex_nb.ui.text_view import Activity, activity_of, document_of
 from codex_nb.ui.widgets import (
     LiveOutput,
     Message,
@@ -34,11 +27,11 @@ from codex_nb.ui.widgets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.sanitize import SafeHtml
-    from codex_nb.session.events import PlanPart, TurnEvent
+    from codex_nb.session.events import TurnEvent
 
 
 PLACEHOLDER = visible_text("Codex is answering; the answer replaces this line.")
@@ -95,52 +88,6 @@ LABELS = {
 }
 
 
-class PartViews:
-    """The views of the parts in one output."""
-
-    def __init__(self) -> None:
-        self._part_views: dict[str, PartView[Any]] = {}
-        self._keys: dict[str, int] = {}
-        self._last_key = 0
-
-    def update(self, parts: Iterable[Part], shown_below: Collection[int] = ()) -> list[Operation]:
-        """Take the output's parts as they are now, return the operations that show the difference.
-
-        ``shown_below`` names the calls whose outputs the notebook shows itself.
-        """
-        operations: list[Operation] = []
-        present: set[str] = set()
-        for name, part in named(parts):
-            present.add(name)
-            if name not in self._part_views:
-                self._part_views[name] = part_view_for(part, self._new_key(name))
-            view = self._part_views[name]
-            if isinstance(view, CallView) and isinstance(part, ToolPart):
-                view.shown_below = part.call_number in shown_below
-            operations += view.update(part)
-        for name in [name for name in self._part_views if name not in present]:
-            del self._part_views[name]
-            operations.append({"op": "remove", "key": self._keys.pop(name)})
-        return operations
-
-    def redraw(self) -> list[Operation]:
-        """Return the operations that show all parts from nothing."""
-        return [operation for view in self._part_views.values() for operation in view.redraw()]
-
-    def rendered(self) -> dict[str, SafeHtml]:
-        """Return the final Markdown texts, each with its HTML."""
-        found: dict[str, SafeHtml] = {}
-        for view in self._part_views.values():
-            if isinstance(view, ProseView):
-                found |= view.rendered
-        return found
-
-    def _new_key(self, name: str) -> int:
-        self._last_key += 1
-        self._keys[name] = self._last_key
-        return self._last_key
-
-
 class Stopwatch:
     """Counts the seconds of a turn, without those in which it waits for the user."""
 
@@ -167,105 +114,90 @@ class Stopwatch:
 
     def resume(self) -> None:
         """Count on."""
-        if self._paused_at is not None:
-            self._began += self._clock() - self._paused_at
-            self._paused_at = None
+        self._began = self._clock() - self.seconds
+        self._paused_at = None
 
 
 class TranscriptOutput:
     """One output of a transcript: its part views and its live output. Not thread-safe: the transcript holds the lock.
 
-    ``family`` is common to the outputs of one transcript; the front end finds their cell by it.
+    ``index`` is its place in the layout. ``family`` is common to the outputs of one transcript; the front end finds
+    their cell by it.
     """
 
-    def __init__(self, comm: WidgetComm, area: OutputArea, stopwatch: Stopwatch, family: str) -> None:
-        self.live = LiveOutput(comm, area, self._full_message, self._catch_up, may_change=True)
-        self._family = family
+    def __init__(
+        self,
+        comm: WidgetComm,
+        area: OutputArea,
+        stopwatch: Stopwatch,
+        layout: OutputLayout,
+        index: int,
+        family: str,
+    ) -> None:
+        self.live = LiveOutput(comm, area, self._full_message, self.update, may_change=True)
+        self._views: dict[str, PartView[Any]] = {}  # by the names of their parts
+        self._keys = itertools.count(1)
         self._stopwatch = stopwatch
-        self._views = PartViews()
-        self._parts: Sequence[Part] = ()
-        self._shown_below: Collection[int] = ()
-        self._activity = WORKING
+        self._layout = layout
+        self._index = index
+        self._common: Message = {"labels": LABELS, "family": family, "is_last": False}
         self._sent_activity: Activity | None = None
 
-    def update(self, parts: Sequence[Part], shown_below: Collection[int], activity: Activity) -> None:
-        """Send what changed, if a view is visible."""
-        self._parts, self._shown_below, self._activity = parts, shown_below, activity
-        self._catch_up()
-
-    def end(
-        self,
-        bundle: MimeBundle,
-        offers: Sequence[str] = (),
-        kept: Sequence[Message] = (),
-        edited: Sequence[Message] = (),
-        *,
-        is_last: bool = False,
-    ) -> None:
-        """Replace the output by its bundle.
-
-        ``offers`` are the actions offered below the last one, ``kept`` the cells that can be inserted there, ``edited``
-        those that can be run.
-        """
-        message = self._ended_message(offers, is_last=is_last) | {"kept": list(kept), "edited": list(edited)}
-        self.live.end(bundle, message, stays_open=bool(offers))
+    def end(self, bundle: MimeBundle, below: Message | None = None) -> None:
+        """Replace the output by its bundle; ``below`` tells the front end what to add to the end of an answer."""
+        message = self._common | (below or {})
+        self.live.end(bundle, message, stays_open=bool(message.get("offers")))
 
     def fall_back(self) -> OutputHandle | None:
         """Give up the output and return it for another view."""
-        return self.live.fall_back(self._ended_message())
-
-    def _ended_message(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
-        return {
-            "is_last": is_last,
-            "elapsed": elapsed_label(self._stopwatch.seconds),
-            "offers": list(offers),
-            "labels": LABELS,
-            "family": self._family,
-        }
-
-    def rendered(self) -> dict[str, SafeHtml]:
-        """Return the final Markdown texts, each with its HTML."""
-        return self._views.rendered()
+        return self.live.fall_back(self._common)
 
     def enhance_again(self) -> None:
         """Let the front end add its buttons to the cell's plain outputs again, because one of them was redrawn."""
         if not self.live.has_ended:
-            self.live.send({"kind": "enhance", "labels": LABELS, "family": self._family})
+            self.live.send({"kind": "enhance", **self._common})
 
-    def hand_over_output(self, placeholder: MimeBundle) -> OutputArea:
-        """End without content and return the output for another view.
-
-        JupyterLab draws a widget in the box of the one before it and hides that box when the one before is closed; a
-        plain output in between takes the box away.
-        """
-        self.end(placeholder)
-        return self.live.output
-
-    def _catch_up(self) -> None:
+    def update(self) -> None:
+        """Send what changed, if a view is visible."""
         if self.live.has_ended or not self.live.visible:
             return
-        operations = self._views.update(self._parts, self._shown_below) + self._activity_change()
+        operations = self._news()
         if operations:
             self.live.send({"kind": "frame", "ops": operations})
 
     def _full_message(self) -> Message:
-        self._views.update(self._parts, self._shown_below)
-        self._sent_activity = None
-        operations = self._views.redraw() + self._activity_change()
-        return {
-            "kind": "full",
-            "ops": operations,
-            "labels": LABELS,
-            "elapsed": self._stopwatch.seconds,
-            "family": self._family,
-        }
+        # to a page that shows nothing yet all is new
+        self._views, self._keys, self._sent_activity = {}, itertools.count(1), None
+        return {**self._common, "kind": "full", "ops": self._news(), "elapsed": self._stopwatch.seconds}
 
-    def _activity_change(self) -> list[Operation]:
-        if self._activity == self._sent_activity:
-            return []
-        self._sent_activity = self._activity
-        operation = {"op": "status", "text": visible_text(self._activity.text), "busy": self._activity.busy}
-        return [operation | {"elapsed": self._stopwatch.seconds, "paused": self._stopwatch.is_paused}]
+    def _news(self) -> list[Operation]:
+        """Return the operations that show what changed since the last ones."""
+        layout, watch = self._layout, self._stopwatch
+        operations: list[Operation] = []
+        parts = layout.parts_of(self._index)
+        for name, part in parts.items():
+            if name not in self._views:
+                self._views[name] = part_view_for(part, next(self._keys))
+            view = self._views[name]
+            if isinstance(view, CallView) and isinstance(part, ToolPart):
+                view.shown_below = part.call_number in layout.shown_below
+            operations += view.update(part)
+        for name in [name for name in self._views if name not in parts]:
+            operations.append({"op": "remove", "key": self._views.pop(name).key})
+        activity = activity_of(layout.state)
+        if activity != self._sent_activity:
+            self._sent_activity = activity
+            status = {"op": "status", "text": visible_text(activity.text), "busy": activity.busy}
+            operations.append(status | {"elapsed": watch.seconds, "paused": watch.is_paused})
+        return operations
+
+    def rendered(self) -> dict[str, SafeHtml]:
+        """Return the final Markdown texts, each with its HTML."""
+        found: dict[str, SafeHtml] = {}
+        for view in self._views.values():
+            if isinstance(view, ProseView):
+                found |= view.rendered
+        return found
 
 
 POLL_S = 0.02
@@ -319,13 +251,11 @@ class Transcript:
         self._area = area or OutputArea()
         self._open_comm = open_comm
         self._stopwatch = Stopwatch(clock)
-        self._asked: set[int] = set()  # numbers of the calls that wait for the user
         self._lock = threading.RLock()
         self._layout = OutputLayout()
         self._outputs: list[TranscriptOutput] = []
         self.undoable: Undoable | None = None  # what Undo below the answer takes back
         self._family = ""  # of the outputs
-        self._plan: PlanPart | None = None  # as its output shows it
         self._replies: dict[int, Future[Message]] = {}
         self._numbers = itertools.count(1)
         self._thread = threading.get_ident()
@@ -345,41 +275,21 @@ class Transcript:
         """Whether the front end has loaded the widget, perhaps too late for it to be drawn."""
         return any(output.live.loaded for output in self._outputs)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether no widget is left."""
-        return all(output.live.is_closed for output in self._outputs)
-
     def apply(self, event: TurnEvent) -> None:
         """Take in one event of the turn."""
         with self._lock:
             self._layout.apply(event)
-            self._count_time(event)
-
-    def _count_time(self, event: TurnEvent) -> None:
-        """Leave the user's own time out: while approvals are awaited, and during a sign-in."""
-        match event:
-            case ApprovalRequested():
-                self._asked.add(event.request.call_number)
-            case ApprovalResolved() | ToolFinished():
-                self._asked.discard(event.call_number)
-            case TurnFinished():
-                self._asked.clear()
-            case _:
-                pass
-        if self._asked:
-            self._stopwatch.pause()
-        elif self._stopwatch.is_paused:
-            self._stopwatch.resume()
+            if self._layout.is_waiting:
+                self._stopwatch.pause()
+            elif self._stopwatch.is_paused:
+                self._stopwatch.resume()
 
     def flush(self) -> None:
         """Show what was taken in since the last flush."""
         with self._lock:
             self._open_new_outputs()
             if self._outputs:
-                layout, last = self._layout, len(self._outputs) - 1
-                parts, activity = layout.parts_of(last), activity_of(layout.state)
-                self._outputs[last].update(parts, layout.shown_below, activity)
+                self._outputs[-1].update()
                 self._update_plan()
 
     def start_new_output(self) -> None:
@@ -400,7 +310,10 @@ class Transcript:
                 return self._area
             is_empty = self._layout.skip_empty_output()
             if is_empty and self._outputs[-1].live.takes_widgets:
-                return self._outputs[-1].hand_over_output({"text/plain": PLACEHOLDER})
+                # JupyterLab draws a widget in the box of the one before it and hides that box when the one before is
+                # closed; a plain output in between takes the box away.
+                self._outputs[-1].end({"text/plain": PLACEHOLDER})
+                return self._outputs[-1].live.output
             self._layout.start_new_output()
             self._end_last_output(is_last=False)
             return self._area
@@ -498,7 +411,7 @@ class Transcript:
             match message.get("kind"):
                 case "action":
                     action = read_action(message)
-                    if isinstance(action, Retry | Continue):
+                    if action in {TurnAction.RETRY, TurnAction.CONTINUE}:
                         output.live.close()
                 case "reply":
                     self._handle_reply(message)
@@ -529,7 +442,8 @@ class Transcript:
     def _open_output(self) -> None:
         comm = self._open_comm(WidgetKind.TRANSCRIPT)
         self._family = self._family or comm.model_id
-        output = TranscriptOutput(comm, self._area, self._stopwatch, self._family)
+        index = len(self._outputs)
+        output = TranscriptOutput(comm, self._area, self._stopwatch, self._layout, index, self._family)
         self._outputs.append(output)
         output.live.show(PLACEHOLDER, lambda message: self._handle_message(output, message))
 
@@ -540,31 +454,37 @@ class Transcript:
 
     def _update_plan(self) -> None:
         """Update the plan in an output that has ended."""
-        if (found := self._layout.plan()) is None or found[1] == self._plan:
-            return
-        index, self._plan = found
-        if index < len(self._outputs) - 1:
-            parts, below = self._layout.parts_of(index), self._layout.shown_below
-            document = turn_document(self._layout.state, parts, shown_below=below, is_last=False)
-            self._outputs[index].live.update_bundle(to_mimebundle(document))
+        index = self._layout.take_changed_plan()
+        if index is not None and index < len(self._outputs) - 1:
+            bundle = to_mimebundle(document_of(self._layout, index, is_last=False))
+            self._outputs[index].live.update_bundle(bundle)
             self._outputs[-1].enhance_again()
 
     def _end_last_output(self, *, is_last: bool) -> None:
         if not self._outputs or self._outputs[-1].live.has_ended:
             return
-        index, state = len(self._outputs) - 1, self._layout.state
-        parts, below = self._layout.parts_of(index), self._layout.shown_below
-        document = turn_document(state, parts, shown_below=below, is_last=is_last)
+        output, index = self._outputs[-1], len(self._outputs) - 1
+        document = document_of(self._layout, index, is_last=is_last)
+        bundle = to_mimebundle(document, output.rendered())
+        output.end(bundle, self._below_answer() if is_last else None)
+
+    def _below_answer(self) -> Message:
+        """Return what the page adds below the answer: its time, actions, and the cells that they insert or run."""
+        state = self._layout.state
         offers: tuple[str, ...] = ()
-        if is_last and state.finished is not None and self._offers_more:
+        if state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, OFFERS_OF_SAVED if state.is_replayed else ())
         edited: Sequence[Message] = ()
-        if is_last and self.undoable is not None and self.undoable.has_changes:
+        if self.undoable is not None and self.undoable.has_changes:
             edited = self.undoable.to_run
             offers = (*offers, *(["run"] if edited else []), "undo")
-        output = self._outputs[-1]
-        kept = self._kept() if is_last else ()
-        output.end(to_mimebundle(document, output.rendered()), offers, kept, edited, is_last=is_last)
+        return {
+            "is_last": True,
+            "elapsed": elapsed_label(self._stopwatch.seconds),
+            "offers": list(offers),
+            "kept": list(self._kept()),
+            "edited": list(edited),
+        }
 
 
 class ErrorButtons:
@@ -598,7 +518,7 @@ class ErrorButtons:
 
     def _handle_message(self, message: Message) -> None:
         action = read_action(message) if message.get("kind") == "action" else None
-        if isinstance(action, Explain | Fix):
+        if action in {TurnAction.EXPLAIN, TurnAction.FIX}:
             self._live.close()
             self._on_action(action)
             return

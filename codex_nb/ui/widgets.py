@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.getipython import get_ipython
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from codex_nb.session.batch import Progress
 
 
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STATIC = Path(__file__).parent / "static"
 READY_S = 1.5  # a front end that can show widgets answers within a fraction of this
 
@@ -149,12 +148,6 @@ class ExistingOutput(OutputArea):
         return self._handle
 
 
-def widget_bundle(comm: WidgetComm, placeholder: VisibleText) -> MimeBundle:
-    """Return the mimebundle that displays a widget; readers without widgets see the placeholder."""
-    view = {"version_major": 2, "version_minor": 0, "model_id": comm.model_id}
-    return {"application/vnd.jupyter.widget-view+json": view, "text/plain": placeholder}
-
-
 def in_output_widget() -> bool:
     """Whether an ipywidgets Output widget captures the outputs of the running cell."""
     get_parent = getattr(get_ipython(), "get_parent", None)
@@ -175,17 +168,13 @@ def remove_views(model_ids: Collection[str]) -> None:
 
 
 def _output_widgets() -> Iterator[Any]:
-    module = sys.modules.get("ipywidgets.widgets.widget_output")
-    if module is None:
-        return
-    every = getattr(sys.modules["ipywidgets.widgets.widget"], "_instances", None)
-    if every is None:  # before ipywidgets 8
-        every = module.Output.widgets
-    yield from (widget for widget in list(every.values()) if isinstance(widget, module.Output))
+    if (module := sys.modules.get("ipywidgets.widgets.widget_output")) is not None:
+        registry = sys.modules["ipywidgets.widgets.widget"]._instances  # noqa: SLF001 -- no other tells of them all
+        yield from (widget for widget in list(registry.values()) if isinstance(widget, module.Output))
 
 
 def _model_id_of(output: Any) -> str | None:
-    view = (output.get("data") or {}).get(WIDGET_VIEW) or {}
+    view = (output.get("data") or {}).get("application/vnd.jupyter.widget-view+json") or {}
     return view.get("model_id")
 
 
@@ -194,96 +183,84 @@ PAUSE_S = 0.2
 
 
 class _LineOutput:
-    """An output that holds one line; a later line takes its place."""
+    """An output of the running cell that holds one line; a later line takes its place."""
 
-    def __init__(self, area: OutputArea) -> None:
-        self._area = area
+    def __init__(self) -> None:
         self._handle: OutputHandle | None = None
 
     def show(self, line: VisibleText) -> None:
         """Show a line."""
         bundle: MimeBundle = {"text/plain": line}
         if self._handle is None:
-            self._handle = self._area.show(bundle)
+            self._handle = OutputArea().show(bundle)
         else:
             self._handle.update(bundle)
 
 
 class ProgressBar:
-    """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line on a terminal's stream.
+    """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line of the terminal.
 
     ``limits`` gives the newest limits of the account, when they are to be shown. In an Output widget, whose outputs
     cannot be updated, only the last state is shown.
     """
 
-    def __init__(
-        self,
-        *,
-        in_notebook: bool,
-        limits: Callable[[], RateLimits | None] = lambda: None,
-        stream: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, in_notebook: bool, limits: Callable[[], RateLimits | None] = lambda: None) -> None:
         self._limits = limits
-        self._stream = stream or sys.stderr
-        self._area = OutputArea() if in_notebook else None
-        self._line = _LineOutput(self._area) if self._area is not None else None
+        self._line = _LineOutput() if in_notebook else None
         self._shows_end_only = in_notebook and in_output_widget()
-        self._clock = clock
         self._next = 0.0
         self._last = NO_TEXT
-        self._is_shown = False
 
     def update(self, progress: Progress) -> None:
         """Show the newest state, at most five times a second; the last one always."""
-        if self._clock() < self._next and progress.done < progress.total:
+        if time.monotonic() < self._next and progress.done < progress.total:
             return
-        self._next = self._clock() + PAUSE_S
+        self._next = time.monotonic() + PAUSE_S
         self._last = progress_line(progress, self._limits())
         with suppress(Exception):  # a line about answers must not lose them
             if self._line is None:
-                self._write(self._last)
+                if sys.stderr.isatty():
+                    _write(f"\r\x1b[K{self._last}")
             elif not self._shows_end_only:
                 self._line.show(self._last)
 
     def note(self, text: str) -> None:
         """Say something that is to be read, in a line of its own."""
         with suppress(Exception):  # as above
-            if self._area is not None:
-                self._area.show({"text/plain": visible_text(text)})
+            if self._line is None:
+                _write(f"{visible_text(text)}\n")
             else:
-                self._stream.write(f"{visible_text(text)}\n")
-                self._stream.flush()
+                OutputArea().show({"text/plain": visible_text(text)})
 
     def close(self) -> None:
         """Leave the last state, and end the terminal's line."""
         with suppress(Exception):  # as above
-            if self._line is not None:
-                if self._shows_end_only and self._last:
-                    self._line.show(self._last)
-            elif self._is_shown:
-                self._stream.write("\n")
-                self._stream.flush()
+            if not self._last:
+                return
+            if self._line is None:
+                if sys.stderr.isatty():
+                    _write("\n")
+            elif self._shows_end_only:
+                self._line.show(self._last)
 
-    def _write(self, line: VisibleText) -> None:
-        if self._stream.isatty():
-            self._stream.write(f"\r\x1b[K{line}")
-            self._stream.flush()
-            self._is_shown = True
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 class StatusLine:
     """A line of the running cell that says what happens now; a later one of the same cell takes its place."""
 
     def __init__(self) -> None:
-        self._line = _LineOutput(OutputArea())
+        self._line = _LineOutput()
         self._cell: str | None = None
         self._text = NO_TEXT
 
     def show(self, text: str, cell: str) -> None:
         """Show a text in the cell that this message id stands for."""
         if self._cell != cell:
-            self._line, self._cell, self._text = _LineOutput(OutputArea()), cell, NO_TEXT
+            self._line, self._cell, self._text = _LineOutput(), cell, NO_TEXT
         line = visible_line(text)
         if line == self._text:
             return
@@ -375,11 +352,13 @@ class LiveOutput:
         return any(self._views.values())
 
     def show(self, placeholder: VisibleText, listener: Callable[[Message], None]) -> None:
-        """Display the widget as a new output and listen to its front end."""
+        """Display the widget and listen to its front end; readers without widgets see the placeholder."""
         self._comm.listen(listener)
         if in_output_widget():
             self._location = Location.OUTPUT_WIDGET
-        self._handle = self._area.show(widget_bundle(self._comm, placeholder))
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        bundle: MimeBundle = {"application/vnd.jupyter.widget-view+json": view, "text/plain": placeholder}
+        self._handle = self._area.show(bundle)
 
     @property
     def output(self) -> OutputArea:
@@ -409,8 +388,7 @@ class LiveOutput:
         self._bundle = bundle
         if self._location is Location.OUTPUT_WIDGET and not (self.loaded or self._may_change):
             self._location = Location.UNREACHABLE  # there is no front end that could replace it
-        if not self.is_unreachable:
-            self._replace()
+        self._replace()
         self._mark_ended(message, stays_open=stays_open)
         if self.is_unreachable:
             self.show_again()
@@ -456,16 +434,9 @@ class LiveOutput:
         if self._is_replaced:
             self._close_if_done()
 
-    def _replace_in_page(self, page: str) -> None:
-        # Pages may share one document: the next one is asked only if the first has not changed what it shows.
-        if not self._pages or page in self._pages:
-            self._replace_in_front_end(page=page)
-        self._pages.add(page)
-
     def _replace_in_front_end(self, *, page: str = "") -> None:
         # Without a page every one does: each has its own copy of an Output widget.
-        if not self.is_closed:
-            self.send({"kind": "replace", "model_id": self.model_id, "page": page, "bundle": self._bundle})
+        self.send({"kind": "replace", "model_id": self.model_id, "page": page, "bundle": self._bundle})
 
     def _mark_ended(self, message: Message, *, stays_open: bool = False) -> None:
         self.has_ended, self._stays_open = True, stays_open
@@ -488,29 +459,30 @@ class LiveOutput:
         view = str(message.get("view", ""))
         match message.get("kind"):
             case "loaded":
-                self._send_unsent()
-                self._send_ended()
+                self._send_waiting()
             case "ready":
                 self._views[view] = bool(message.get("visible", True))
                 self._redraws_in_place = bool(message.get("document", True))
-                self.ready = self.loaded = True
+                self.ready = True
                 self.redraw()
-                self._send_unsent()
-                self._send_ended()
+                self._send_waiting()
             case "visible" if view in self._views:
                 self._views[view] = bool(message.get("visible"))
                 self._on_visible()
             case "gone":
                 self._views.pop(view, None)
             case "captured" if not self.has_ended:
-                self._location = (
-                    Location.OUTPUT_WIDGET if message.get("within_reach") else Location.UNREACHABLE
-                )
+                is_within_reach = bool(message.get("within_reach"))
+                self._location = Location.OUTPUT_WIDGET if is_within_reach else Location.UNREACHABLE
             case "replaced" if self.has_ended and not self.is_unreachable:
                 self._is_replaced = True
                 self._close_if_done()
             case "still_shown" if self.has_ended:
-                self._replace_in_page(str(message.get("page") or ""))
+                # Pages may share one document: the next one is asked only if the first has not changed what it shows.
+                page = str(message.get("page") or "")
+                if not self._pages or page in self._pages:
+                    self._replace_in_front_end(page=page)
+                self._pages.add(page)
             case "unreachable" if self._location is Location.OUTPUT_WIDGET:
                 self._location = Location.UNREACHABLE
             case "dismissed":
@@ -521,11 +493,10 @@ class LiveOutput:
         if not self._stays_open and not is_needed:
             self.close()
 
-    def _send_unsent(self) -> None:
+    def _send_waiting(self) -> None:
         self.loaded = True
-        while self._unsent:
-            self.send(self._unsent.pop(0))
-
-    def _send_ended(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for message in unsent:
+            self.send(message)
         if self.has_ended:
             self.send(self._ended_message)

@@ -231,7 +231,7 @@ def test_the_focus_moves_through_an_approval_in_order(gallery: Gallery) -> None:
 def test_buttons_receive_the_keys_that_jupyter_has_shortcuts_for(gallery: Gallery) -> None:
     gallery.page.keyboard.press("Escape")
     gallery.button("waiting", "Stop").press("Enter")
-    assert "Stop()" in gallery.told("waiting")
+    assert "TurnAction.STOP" in gallery.told("waiting")
     gallery.page.keyboard.press("Escape")
     block = gallery.state("stopped").locator(".highlight")
     copy = block.get_by_role("button", name="Copy")
@@ -243,7 +243,7 @@ def test_buttons_receive_the_keys_that_jupyter_has_shortcuts_for(gallery: Galler
     fold.press("Space")
     expect(gallery.state("rejected").locator("details").first).to_have_attribute("open", "")
     gallery.button("stopped", "Continue").press("Enter")
-    assert "Continue()" in gallery.told("stopped")
+    assert "TurnAction.CONTINUE" in gallery.told("stopped")
     assert gallery.notebook.cells().count() == len(STATES) + 2
 
 
@@ -265,7 +265,7 @@ def test_an_answer_that_ended_early_says_why_and_offers_actions(gallery: Gallery
     for name, labels in offers.items():
         assert gallery.state(name).locator(".codex-offers button").all_inner_texts() == labels
     gallery.button("failed", "Retry").click()
-    assert "Retry()" in gallery.told("failed")
+    assert "TurnAction.RETRY" in gallery.told("failed")
 
 
 def test_the_account_shows_limits_and_leaves_out_what_is_not_known(gallery: Gallery) -> None:

@@ -61,7 +61,7 @@ ACTIVE = re.compile(
 
 def latex_of(text: str) -> str:
     """Return the LaTeX of a notebook in which the model wrote a text wherever it can."""
-    plan = PlanOutput(text, (StepOutput(text, text),), text)
+    plan = PlanOutput((StepOutput(text, "pending"),), text)
     return latex_of_parts(
         text,
         TextOutput(text),

@@ -149,7 +149,7 @@ def test_stop_keeps_the_partial_answer_and_offers_to_continue(
     notebook.run(2)
     notebook.wait_for_text(2, "0")
     notebook.run(3)
-    notebook.wait_for_text(3, "[Stop(), Continue()]")
+    notebook.wait_for_text(3, "[<TurnAction.STOP: 'stop'>, <TurnAction.CONTINUE: 'continue'>]")
 
 
 def test_a_page_reloaded_during_a_turn_shows_the_answer_again(

@@ -33,7 +33,7 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision
-from codex_nb.ui.layout import Action, Decide, Stop
+from codex_nb.ui.layout import Action, Decide, TurnAction
 from codex_nb.ui.transcript import Transcript
 from tests.patience import PATIENCE_S
 
@@ -93,15 +93,15 @@ class Stage:
                     case Decide(decision=decision):
                         self.decisions.append(decision)
                         return decision
-                    case Stop():
+                    case TurnAction.STOP:
                         raise StopIteration
 
     def _play(self, steps: Iterable[Any]) -> None:
         for step in steps:
             if isinstance(step, int | float):
                 self.transcript.flush()
-                self.wait(lambda: any(isinstance(c, Stop) for c in self.commands), step)
-                if any(isinstance(command, Stop) for command in self.commands):
+                self.wait(lambda: TurnAction.STOP in self.commands, step)
+                if TurnAction.STOP in self.commands:
                     self.transcript.apply(finish(status="cancelled"))
                     return
             elif callable(step):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.answer_output import BlocksUpdate, MarkdownBlocks
+from codex_nb.rendering.answer_output import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import join_html
 
@@ -117,6 +117,13 @@ def test_a_line_of_code_gets_its_colours_at_its_end() -> None:
         (False, " 1"),
         (True, ""),
     ]
+
+
+def test_long_code_of_which_nothing_is_shown_yet_is_drawn_as_code() -> None:
+    code = "value = function(argument, 1)\n" * 500
+
+    assert MarkdownBlocks().feed(f"```python\n{code}") == BlocksUpdate(open=safe_code(code, "python"))
+    assert GrowingCode("python").feed(code) == BlocksUpdate(open=safe_code(code, "python"))
 
 
 def test_a_blank_line_closes_a_paragraph_at_once() -> None:

@@ -97,8 +97,8 @@ def test_the_code_stands_there_before_it_is_asked_for() -> None:
 
 def test_text_that_follows_outputs_stands_below_them() -> None:
     harness = Harness()
-    harness.play(TextDone("m1", "before"), READY, ApprovalResolved(1, Decision(DecisionKind.APPROVE)))
-    harness.play(ToolStarted(1))
+    harness.play(STARTED, TextDone("m1", "before"), READY)
+    harness.play(ApprovalResolved(1, Decision(DecisionKind.APPROVE)), ToolStarted(1))
     harness.notebook.print("1")
     harness.now = 5.0
     harness.play(ToolFinished(1, "1", ok=True), TextDone("m2", "after"), finished("after"))

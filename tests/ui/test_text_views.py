@@ -198,6 +198,15 @@ def test_an_early_end_says_why(harness_of: type[PlainHarness]) -> None:
 
 
 @both
+def test_a_message_that_goes_on_below_a_notice_is_written_once(harness_of: type[PlainHarness]) -> None:
+    notice = Notice("limits", "A limit is near.")
+    shown = harness_of().play(
+        TextDelta("m1", "one "), notice, TextDelta("m1", "two "), TextDone("m1", "one two three")
+    )
+    assert [line.strip() for line in shown.splitlines()] == ["one", "A limit is near.", "two three"]
+
+
+@both
 def test_a_final_text_that_differs_is_written_whole(harness_of: type[PlainHarness]) -> None:
     shown = harness_of().play(TextDelta("m1", "wrong"), TextDone("m1", "right words"))
     assert shown.rstrip().endswith("right words")

@@ -26,7 +26,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.layout import Action, Continue, Decide, Retry, Stop
+from codex_nb.ui.layout import Action, Decide, TurnAction
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 
@@ -195,7 +195,7 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_an_action(harness:
 @pytest.mark.parametrize(
     ("message", "command"),
     [
-        ({"name": "stop"}, Stop()),
+        ({"name": "stop"}, TurnAction.STOP),
         (
             {"name": "decide", "call_number": 1, "decision": "approve_tool"},
             Decide(1, Decision(DecisionKind.APPROVE_TOOL)),
@@ -204,8 +204,8 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_an_action(harness:
             {"name": "decide", "call_number": 1, "decision": "reject", "message": " use polars "},
             Decide(1, Decision(DecisionKind.REJECT, message="use polars")),
         ),
-        ({"name": "retry"}, Retry()),
-        ({"name": "continue"}, Continue()),
+        ({"name": "retry"}, TurnAction.RETRY),
+        ({"name": "continue"}, TurnAction.CONTINUE),
     ],
 )
 def test_each_button_is_an_action(harness: Harness, message: dict[str, Any], command: Action) -> None:
@@ -225,6 +225,13 @@ def test_each_button_is_an_action(harness: Harness, message: dict[str, Any], com
 def test_a_message_that_says_nothing_known_decides_nothing(harness: Harness, message: dict[str, Any]) -> None:
     harness.comm.says("action", **message)
     assert harness.commands == []
+
+
+def test_what_is_asked_anew_while_the_first_request_waits_is_what_is_shown(harness: Harness) -> None:
+    harness.play(*call(), ApprovalRequested(REQUEST))
+    harness.play(ApprovalRequested(replace(REQUEST, code="print(9)", summary="Run one line")))
+    (section,) = harness.page().sections.values()
+    assert (section["asks"]["code"], section["asks"]["summary"]) == ("print(9)", "Run one line")
 
 
 def test_an_edit_is_shown_as_what_ran(harness: Harness) -> None:
@@ -313,7 +320,7 @@ def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_
     assert set(standing) == PLAIN
     assert harness.comm.closed is False
     harness.comm.says("replaced")
-    assert (harness.comm.closed, harness.transcript.is_closed) == (True, True)
+    assert all(comm.closed for comm in harness.notebook.comms)
     assert standing["text/plain"] == (
         "The *answer*.\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
         " · ChatGPT Plus"
@@ -371,7 +378,7 @@ def test_text_that_follows_outputs_stands_below_them(harness: Harness) -> None:
     assert plain[0] == f"before\n\n[Python (done)]\n{CODE}"
     assert plain[1] == "what the code printed"
     assert plain[2].startswith("after\n\ngpt-5.2-codex")
-    assert harness.transcript.is_closed
+    assert all(comm.closed for comm in harness.notebook.comms)
 
 
 def test_calls_that_wait_go_along_below_the_outputs(harness: Harness) -> None:
@@ -511,7 +518,7 @@ def test_a_saved_answer_offers_to_ask_again() -> None:
     assert harness.comm.sent[-1]["offers"] == ["ask_again"]
     harness.comm.says("replaced")
     harness.comm.says("action", name="ask_again")
-    assert (harness.comm.closed, harness.commands) == (True, [Retry()])
+    assert (harness.comm.closed, harness.commands) == (True, [TurnAction.RETRY])
 
 
 def test_the_request_for_all_calls_of_a_saved_answer_is_gone_when_it_is_decided(harness: Harness) -> None:

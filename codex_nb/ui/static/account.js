@@ -29,7 +29,7 @@ function askFirst(widget, message) {
     row.querySelector(".codex-sign_out")?.focus();
   };
   const accept = button("codex-confirm_sign_out", message.accept, "", () => {
-    for (const each of buttons.querySelectorAll("button")) each.disabled = true;
+    disable(buttons);
     widget.acted = "sign_in";
     widget.send({ kind: "action", name: "confirm_sign_out" });
   });
@@ -66,15 +66,10 @@ function enhanceAccount(widget, area, message) {
   for (const account of taken) {
     drawShares(account);
     nameInFull(account, message.names);
-    const row = element("div", "codex-buttons codex-commands");
-    for (const action of message.actions) {
-      const act = () => {
-        for (const other of row.querySelectorAll("button")) other.disabled = true;
-        widget.acted = action.name;
-        widget.send({ kind: "action", name: action.name });
-      };
-      row.append(button(`codex-${action.name} ${action.style}`, action.label, action.help, act));
-    }
+    const row = actionRow(message.actions, (name) => {
+      widget.acted = name;
+      widget.send({ kind: "action", name });
+    });
     row.dataset.codexTaken = "";
     account.append(row);
     widget.row?.remove();

@@ -15,7 +15,7 @@ function approvalForm(view, section, request) {
 
 function decide(view, request, form, decision, more) {
   const hadFocus = form.parentElement.contains(document.activeElement);
-  for (const control of form.querySelectorAll("button, textarea, input")) control.disabled = true;
+  disable(form);
   if (hadFocus) form.parentElement.querySelector("summary").focus({ preventScroll: true });
   view.send({ kind: "action", name: "decide", call_number: request.call_number, decision, ...more });
 }
@@ -33,8 +33,9 @@ function approvalButtons(view, section, request, form, draft) {
   draft.label = request.is_question ? labels.sendAnswer : labels.approve;
   draft.approve = button("codex-primary codex-approve", draft.label, "", draft.run);
   row.append(draft.approve);
-  if (request.is_change) row.append(...changeButtons(labels, approve));
-  else if (!request.is_question) row.append(...sessionButtons(request, labels, approve));
+  for (const [more, label, help] of widerApprovals(request, labels)) {
+    row.append(button(`codex-approve-${more}`, label, help, () => approve(`approve_${more}`)));
+  }
   if (request.editable) row.append(editButton(view, section, request, draft));
   row.append(
     button("codex-reject", labels.reject, labels.rejectHelp, () =>
@@ -44,25 +45,15 @@ function approvalButtons(view, section, request, form, draft) {
   return row;
 }
 
-function changeButtons(labels, approve) {
+// What can be allowed beyond this call: what it is, and its button.
+function widerApprovals(request, labels) {
+  if (request.is_question) return [];
+  if (request.is_change) return [["answer", labels.approveAnswer, labels.approveAnswerHelp]];
   return [
-    button("codex-approve-answer", labels.approveAnswer, labels.approveAnswerHelp, () =>
-      approve("approve_answer"),
-    ),
-  ];
-}
-
-function sessionButtons(request, labels, approve) {
-  return [
-    button("codex-approve-session", request.allow_tool, labels.approveSessionHelp, () =>
-      approve("approve_tool"),
-    ),
-    button(
-      "codex-approve-code",
-      request.is_code ? labels.approveCode : labels.approveCall,
-      request.is_code ? labels.approveCodeHelp : labels.approveCallHelp,
-      () => approve("approve_code"),
-    ),
+    ["tool", request.allow_tool, labels.approveSessionHelp],
+    request.is_code
+      ? ["code", labels.approveCode, labels.approveCodeHelp]
+      : ["code", labels.approveCall, labels.approveCallHelp],
   ];
 }
 
@@ -133,7 +124,6 @@ function askForReason(view, request, form, row) {
   form.append(reason);
   word.focus();
 }
-
 
 const waiting = (globalThis.codexWaiting ??= new Set()); // the approvals that wait in this page
 const MARK = /^● [^·]* · /;

@@ -30,23 +30,25 @@ function say(node, text, announce) {
   }, 1600);
 }
 
+function copyButton(className, text, labels, announce) {
+  const copy = button(className, labels.copy, "", async () =>
+    say(copy, (await copyText(text())) ? labels.copied : labels.copyFailed, announce),
+  );
+  return copy;
+}
+
 function codeTools(model, block, labels, announce) {
   const code = () => block.querySelector("code, pre").textContent.replace(/\n$/, "");
   const tools = element("div", "codex-code-tools");
-  const copy = button("codex-quiet", labels.copy, "", async () =>
-    say(copy, (await copyText(code())) ? labels.copied : labels.copyFailed, announce),
-  );
-  tools.append(copy);
-  if (notebookOf(model)) tools.append(insertButton(model, code, labels, announce));
+  tools.append(copyButton("codex-quiet", code, labels, announce));
+  if (notebookOf(model)) {
+    const insert = button("codex-quiet", labels.insert, "", () =>
+      insertBelow(model, [{ kind: "code", source: code() }], insert, labels, announce),
+    );
+    tools.append(insert);
+  }
   if (!announce) for (const tool of tools.children) tool.setAttribute("aria-live", "polite"); // nothing else tells
   return tools;
-}
-
-function insertButton(model, code, labels, announce) {
-  const insert = button("codex-quiet", labels.insert, "", () =>
-    insertBelow(model, [{ kind: "code", source: code() }], insert, labels, announce),
-  );
-  return insert;
 }
 
 // Insert cells below the one that a button is in; the button says whether it was done.
@@ -80,7 +82,6 @@ function addCodeTools(model, root, labels, announce) {
     block.append(codeTools(model, block, labels, announce));
   }
 }
-
 
 // Code that is being written is seen where it grows.
 function followEnd(block) {

@@ -16,6 +16,23 @@ function button(className, text, title, onClick) {
   return node;
 }
 
+function disable(root) {
+  for (const control of root.querySelectorAll("button, textarea, input")) control.disabled = true;
+}
+
+// The buttons of a panel: the one that is used ends them all.
+function actionRow(actions, act) {
+  const row = element("div", "codex-buttons codex-commands");
+  for (const { name, style, label, help } of actions) {
+    const press = () => {
+      disable(row);
+      act(name);
+    };
+    row.append(button(`codex-${name} ${style}`, label, help, press));
+  }
+  return row;
+}
+
 const FAR = 24; // pixels: a pointer that moves further while it is pressed takes the press back
 
 // An answer that grows above moves the button between press and release: the click is the button's all the same.
@@ -31,4 +48,3 @@ function keepPress(node) {
     if (distance > FAR) node.releasePointerCapture(event.pointerId);
   });
 }
-

@@ -19,11 +19,8 @@ function codeStep(view, step) {
   const { labels } = view;
   const code = element("output", "codex-user-code", step.code);
   code.setAttribute("aria-label", labels.userCode);
-  const copy = button("codex-copy-code", labels.copy, "", async () =>
-    say(copy, (await copyText(step.code)) ? labels.copied : labels.copyFailed, view.announce),
-  );
   const row = element("div", "codex-buttons");
-  row.append(copy);
+  row.append(copyButton("codex-copy-code", () => step.code, labels, view.announce));
   if (step.href) row.append(outwardLink(step.href, labels.openPage));
   return [
     element("p", "", step.text),
@@ -57,20 +54,20 @@ function openStep(view, step) {
   const parts = [element("p", "", step.text), row];
   if (!step.href) parts.push(element("p", "codex-notice codex-address", step.address));
   if (step.note) parts.push(element("p", "codex-notice codex-wrong", step.note));
-  if (step.can_paste) parts.push(entry(view, view.labels.pasteAddress, "url", false));
+  if (step.can_paste) parts.push(entry(view, view.labels.pasteAddress, false));
   return parts;
 }
 
 function secretStep(view, step) {
-  return [element("p", "", step.text), entry(view, step.what, "off", true)];
+  return [element("p", "", step.text), entry(view, step.what, true)];
 }
 
-function entry(view, label, autocomplete, masked) {
+function entry(view, label, masked) {
   const form = element("form", "codex-entry");
   const name = element("label", "codex-entry-label", label);
   const field = element("input", "codex-word");
   field.type = masked ? "password" : "text";
-  field.autocomplete = masked ? "new-password" : autocomplete;
+  field.autocomplete = masked ? "new-password" : "url";
   field.spellcheck = false;
   field.required = true;
   field.id = `codex-entry-${view.id}`;
@@ -110,16 +107,10 @@ const STEPS = {
 };
 
 function panelActions(view, message) {
-  const row = element("div", "codex-buttons codex-commands");
-  for (const action of message.actions) {
-    const act = () => {
-      view.hadFocus = true; // a disabled button loses it
-      for (const other of row.querySelectorAll("button")) other.disabled = true;
-      view.send({ kind: "action", name: action.name });
-    };
-    row.append(button(`codex-${action.name} ${action.style ?? ""}`, action.label, action.help, act));
-  }
-  return row;
+  return actionRow(message.actions, (name) => {
+    view.hadFocus = true; // a disabled button loses it
+    view.send({ kind: "action", name });
+  });
 }
 
 function drawLogin(view, message) {

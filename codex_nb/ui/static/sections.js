@@ -1,16 +1,13 @@
 // The sections of a transcript.
 
-function proseSection(view, operation) {
-  if (operation.kind !== "thinking") {
-    const node = element("div", `codex-section codex-${operation.kind}`);
-    return { node, slots: { body: slot(node) } };
-  }
-  const node = element("details", "codex-section codex-thinking");
-  node.append(element("summary", "", operation.title));
+function proseSection({ kind, title }) {
+  const isFolded = kind === "thinking";
+  const node = element(isFolded ? "details" : "div", `codex-section codex-${kind}`);
+  if (isFolded) node.append(element("summary", "", title));
   return { node, slots: { body: slot(node) } };
 }
 
-function callSection(view, operation) {
+function callSection(operation) {
   const node = element("details", "codex-section codex-call");
   const head = element("summary", "codex-call-head");
   const title = element("span", "codex-call-title", operation.title);
@@ -23,7 +20,7 @@ function callSection(view, operation) {
   return { node, title, state, slots: { code } };
 }
 
-function planSection(view, operation) {
+function planSection(operation) {
   const node = element("section", "codex-section codex-plan");
   const remark = element("span", "codex-plan-remark");
   const head = element("div", "codex-plan-head");
@@ -43,7 +40,7 @@ function planStep(step) {
   return item;
 }
 
-function noticeSection(view, operation) {
+function noticeSection(operation) {
   return { node: element("p", "codex-section codex-notice", operation.title), slots: {} };
 }
 
@@ -102,4 +99,3 @@ function appendTail(open, text) {
   if (target.lastChild?.nodeType === Node.TEXT_NODE) target.lastChild.appendData(text);
   else target.append(text);
 }
-

@@ -4,13 +4,12 @@
 const HEARS_MS = 600; // a kernel that can hear a click has ended the answer by then
 
 const OPERATIONS = {
-  section(view, operation) {
-    const made = SECTIONS[operation.kind](view, operation);
-    const old = view.sections.get(operation.key);
+  section(view, operation, old) {
     if (old?.title) {
       old.title.textContent = operation.title;
       return;
     }
+    const made = SECTIONS[operation.kind](operation);
     made.beganInSight = endIsInSight(view.root);
     view.sections.set(operation.key, made);
     view.body.append(made.node);
@@ -29,6 +28,7 @@ const OPERATIONS = {
     if (operation.folded) section.node.open = false; // as when the turn has ended: the page does not jump then
   },
   ask(view, operation, section) {
+    OPERATIONS.asked(view, operation, section); // what was asked before
     section.node.open = true; // it shows the code that is asked about
     section.form = approvalForm(view, section, operation.request);
     section.node.append(section.form);
@@ -202,6 +202,13 @@ function askingButton(widget, row, name, labels) {
   });
 }
 
+function statusIn(row, text) {
+  const status = element("span", "codex-undone", text);
+  status.setAttribute("role", "status");
+  row.append(status);
+  return status;
+}
+
 // As by hand: the front end runs the cells, and the kernel gets them as it gets any other.
 function runButton(widget, row, { edited, labels, model_id }) {
   const run = button("codex-run", labels.run, labels.runHelp, async () => {
@@ -209,9 +216,7 @@ function runButton(widget, row, { edited, labels, model_id }) {
     try {
       for (const cell of edited) await runCell(widget.model, { ...cell, model_id });
     } catch (problem) {
-      const refused = element("span", "codex-undone", problem.message);
-      refused.setAttribute("role", "status");
-      row.append(refused);
+      statusIn(row, problem.message);
     }
   });
   return run;
@@ -221,9 +226,7 @@ function runButton(widget, row, { edited, labels, model_id }) {
 function undoButton(widget, row, labels) {
   const undo = button("codex-undo", labels.undo, labels.undoHelp, () => {
     undo.disabled = true;
-    widget.undone = element("span", "codex-undone");
-    widget.undone.setAttribute("role", "status");
-    row.append(widget.undone);
+    widget.undone = statusIn(row, "");
     widget.send({ kind: "undo", page: pageOf(widget.model) });
   });
   return undo;
