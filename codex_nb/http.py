@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import certifi
@@ -29,7 +29,6 @@ from codex_nb.parse import fits, loads
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from codex_nb.config.settings import Settings
 
 CONNECT_TIMEOUT_S = 15.0
 REPLY_TIMEOUT_S = 30.0
@@ -42,8 +41,28 @@ RESIDENCY_HEADER = "x-openai-internal-codex-residency"
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
+class ClientSettings(Protocol):
+    """What the client needs of the settings, which lie in a layer above."""
+
+    @property
+    def user_agent(self) -> str:
+        """Who asks."""
+
+    @property
+    def originator(self) -> str:
+        """The program, as the backend knows it."""
+
+    @property
+    def residency(self) -> str | None:
+        """The region in which data must stay."""
+
+    @property
+    def ca_certificate(self) -> Path | None:
+        """A file of further certificate authorities."""
+
+
 def open_http(
-    settings: Settings, environ: Mapping[str, str], *, transport: httpx.AsyncBaseTransport | None = None
+    settings: ClientSettings, environ: Mapping[str, str], *, transport: httpx.AsyncBaseTransport | None = None
 ) -> httpx.AsyncClient:
     """Make the client that every request of this session goes through.
 
@@ -288,6 +307,11 @@ def _reveal(values: Any) -> Any:
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in values.items()
     }
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the content type of a response without its parameters; empty where it has none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def describe_error(error: Exception) -> str:

@@ -55,8 +55,6 @@ def short_id(identifier: str) -> str:
 TRANSPORTS = ("http", "websocket", "auto")
 AGENT_CONFIGS = ("private", "own")
 SIMILAR = 0.75  # of 1: a word this close to a known name is a typo of it
-REASONING = "Reasoning"
-PLAN = "Plan"
 
 # How a turn ended.
 STOPPED = "Stopped. The partial answer is kept."

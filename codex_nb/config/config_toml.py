@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -337,7 +338,7 @@ class Provider:
     bearer_command: BearerCommand | None = None
     bearer: SecretStr | None = None
 
-    @property
+    @cached_property
     def is_built_in(self) -> bool:
         """Whether this is OpenAI's own service, by ChatGPT plan or API key."""
         return self.id == "openai"

@@ -443,11 +443,7 @@ def gather(
     reading: NotebookReading, profile: Profile, hidden: Hidden, *, is_hashed: bool = False
 ) -> NotebookContext:
     """Put together what is sent from the notebook and the namespace; ``is_hashed`` for an answer that may be saved."""
-    session, hasher = reading.session, None
-    if is_hashed:
-        from codex_nb.tools.content_hash import ContentHasher
-
-        hasher = ContentHasher()
+    session = reading.session
     return build_context(
         reading.snapshot,
         session.namespace,
@@ -457,7 +453,7 @@ def gather(
         budget=session.config.context_tokens,
         hidden=hidden,
         subcommands={name for name, each in SUBCOMMANDS.items() if not each.asks},
-        hasher=hasher,
+        is_hashed=is_hashed,
         draw=mentioned_picture,
     )
 

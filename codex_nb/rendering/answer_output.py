@@ -13,7 +13,6 @@ from io import IncrementalNewlineDecoder
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, assert_never
 
-from codex_nb.labels import PLAN, REASONING
 from codex_nb.rendering.markdown import (
     blocks_of,
     escape_markdown,
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from markdown_it.token import Token
+
+REASONING = "Reasoning"
+PLAN = "Plan"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from codex_nb.errors import (
     StreamInterrupted,
     UsageLimitReached,
 )
-from codex_nb.http import UnacceptableResponse, httpx
+from codex_nb.http import UnacceptableResponse, httpx, media_type
 from codex_nb.labels import date_time, plan_name, time_span
 from codex_nb.parse import loads, parse_number, parse_object, parse_text, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
@@ -408,11 +408,6 @@ def _unexpected_status(failure: _Failure) -> ApiError:
 
 def _empty(who: str, status: int | None) -> str:
     return f"{who} returned an empty response ({status})."
-
-
-def media_type(headers: Mapping[str, str]) -> str:
-    """Return the content type of a response without its parameters; empty where it has none."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def unreadable_response(

@@ -11,15 +11,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
-from codex_nb.http import MAX_STREAM_BYTES, UnacceptableResponse, format_size, httpx
+from codex_nb.http import MAX_STREAM_BYTES, UnacceptableResponse, format_size, httpx, media_type
 from codex_nb.parse import fits, loads, memory_of, parse_object
-from codex_nb.responses.errors import (
-    event_error,
-    media_type,
-    response_error,
-    transport_error,
-    unreadable_response,
-)
+from codex_nb.responses.errors import event_error, response_error, transport_error, unreadable_response
 from codex_nb.responses.events import (
     TERMINAL_TYPES,
     Delta,

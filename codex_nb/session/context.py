@@ -160,19 +160,30 @@ def _readings(name: str) -> tuple[str, ...]:
     return (name,) if start is None or start[0] == name else (name, start[0])
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ContentDigests:
-    """Hashes of variables' values; ``secrets`` are those that the variables were found to hold."""
+    """Hashes of variables' values, where they ``are_wanted``.
 
-    hasher: ContentHasher | None = None
+    ``secrets`` are those that the variables were found to hold.
+    """
+
+    are_wanted: bool = False
     secrets: Mapping[str, Collection[str]] = field(default_factory=dict, repr=False)
+    hasher: ContentHasher | None = field(default=None, init=False)
 
     def __call__(self, name: str, value: object) -> str:
         """Return the hash; empty where there is none, and where the value holds a secret, which leaves no trace."""
-        if self.hasher is None or (is_secret_name(name) and is_withheld(value)):
+        if not self.are_wanted or (is_secret_name(name) and is_withheld(value)):
             return ""
-        secrets = self.secrets[name] if name in self.secrets else secrets_of_namespace({name: value})
-        return "" if secrets else self.hasher.digest(value) or ""
+        if self.secrets[name] if name in self.secrets else secrets_of_namespace({name: value}):
+            return ""
+        if self.hasher is None:
+            from codex_nb.tools.content_hash import (
+                ContentHasher,  # for what a description does not tell apart
+            )
+
+            self.hasher = ContentHasher()
+        return self.hasher.digest(value) or ""
 
 
 @dataclass
@@ -187,7 +198,7 @@ class Mentions:
     namespace: VisibleVariables
     folder: Path | None
     hidden: Hidden
-    digests: ContentDigests = ContentDigests()
+    digests: ContentDigests = field(default_factory=ContentDigests)
     draw: Draw = no_picture
     sections: list[ContextSection] = field(default_factory=list, init=False)
     images: list[str] = field(default_factory=list, init=False)
@@ -408,13 +419,13 @@ def build_context(
     budget: int = BUDGET,
     hidden: Hidden | None = None,
     subcommands: Collection[str] = (),
-    hasher: ContentHasher | None = None,
+    is_hashed: bool = False,
     draw: Draw = no_picture,
 ) -> NotebookContext:
     """Return the notebook context of a question.
 
     ``hidden`` is what the user excludes; None reads that from the notebook alone. ``subcommands`` are those of
-    ``%codex`` that ask nothing. ``hasher`` tells two values of one description apart; without it the context is not
+    ``%codex`` that ask nothing. ``is_hashed`` tells two values of one description apart; without it the context is not
     complete. ``draw`` makes pictures of the figures that are mentioned. Runs on the main thread, because it reads the
     live namespace; runs no code of the user's objects.
     """
@@ -423,7 +434,7 @@ def build_context(
     hidden = (hidden or hidden_in(snapshot)).allowing(names)
     visible = hidden.visible(namespace)
     secrets = secrets_by_variable(namespace)
-    digests = ContentDigests(hasher, secrets)
+    digests = ContentDigests(is_hashed, secrets)
     mentioned = Mentions(snapshot, visible, folder, hidden, digests, draw)
     mentioned.resolve(mentions)
     # Of all cells, those not sent included: what one of them says is secret, another one may hold.

@@ -121,6 +121,29 @@ def call_arguments(item: Item) -> str:
     return str(item.get("arguments") if item.get("type") == "function_call" else item.get("input") or "")
 
 
+def is_from_user(item: Item) -> bool:
+    """Whether an item is a message of the user."""
+    return item.get("type") == "message" and item.get("role") == "user"
+
+
+def user_text(item: Item) -> str:
+    """Return the last text of a user's message, an empty one for any other item."""
+    return item_text(item) if is_from_user(item) else ""
+
+
+def item_text(item: Item, key: str = "content") -> str:
+    """Return the text of an item; of several, the last one of a message and all of an output."""
+    value = item.get(key)
+    if isinstance(value, str):
+        return value
+    texts = [
+        part["text"]
+        for part in (value if isinstance(value, list) else ())
+        if isinstance(part, dict) and isinstance(part.get("text"), str)
+    ]
+    return "\n".join(texts) if key == "output" else texts[-1] if texts else ""
+
+
 def message_text(item: Item, *, cites: bool = True) -> str:
     """Return the text of an assistant's message, refusals included; with ``cites``, its citations are links."""
     if item.get("type") != "message":

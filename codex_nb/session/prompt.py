@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
-from codex_nb.labels import REASONING
-from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, values_of
-from codex_nb.session.thread_file import user_text
+from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, user_text, values_of
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.describe import other_forms_digest, output_text, shows_everything, strip_ansi
 from codex_nb.tools.file_access import (
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
 _ANSWER_TYPES = ("text/markdown", "text/plain")
 # What stands around an answer in its saved Markdown: the reasoning above it, the model and the billing below it.
-_REASONING = re.compile(rf"^> \*{REASONING}\*\n(?:>.*(?:\n|\Z))*", re.MULTILINE)
+_REASONING = re.compile(r"^> \*Reasoning\*\n(?:>.*(?:\n|\Z))*", re.MULTILINE)
 _FOOTER = re.compile(r"(?:\A|\n\n)\*[^\n]* · [^\n]*(?:tokens in|ChatGPT|API key)[^\n]*\*\s*\Z")
 
 

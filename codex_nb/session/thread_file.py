@@ -36,7 +36,15 @@ from codex_nb.rendering.answer_output import (
 )
 from codex_nb.rendering.markdown import code_span
 from codex_nb.rendering.sanitize import VisibleText, visible_line, visible_text
-from codex_nb.session.outbound import answer_text, call_arguments, is_call, message_text, new_uuid
+from codex_nb.session.outbound import (
+    answer_text,
+    call_arguments,
+    is_call,
+    is_from_user,
+    item_text,
+    message_text,
+    new_uuid,
+)
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import builtin_tools
 
@@ -315,14 +323,14 @@ class PastTurn:
     @property
     def parts(self) -> Iterator[OutputPart]:
         """The messages and the code that ran, in their order; no reasoning."""
-        outputs = {str(item["call_id"]): _text(item, "output") for item in self.items if _is_output(item)}
+        outputs = {str(item["call_id"]): item_text(item, "output") for item in self.items if _is_output(item)}
         for item in self.items:
             if is_call(item):
                 if (ran := _code_that_ran(item, outputs)) is not None:
                     yield ran
             elif text := message_text(item) if item.get("role") == "assistant" else "":
                 yield TextOutput(text)
-            elif _text(item) == ABORTED_NOTE:
+            elif item_text(item) == ABORTED_NOTE:
                 yield NoticeOutput(_INTERRUPTED)
 
 
@@ -334,8 +342,8 @@ def past_turns(items: Iterable[Item]) -> list[PastTurn]:
     turns: list[tuple[str, list[Item]]] = []
     question: str | None = None
     for item in items:
-        if _is_from_user(item):
-            text = _text(item)
+        if is_from_user(item):
+            text = item_text(item)
             if text == ABORTED_NOTE and turns and question is None:
                 turns[-1][1].append(item)
             elif (
@@ -367,7 +375,9 @@ def one_line(text: str, limit: int) -> str:
 def export_markdown(name: str, items: Sequence[Item]) -> VisibleText:
     """Return a thread as Markdown that can do nothing, wherever it is rendered."""
     parts = [f"# {code_span(visible_line(name))}"]
-    if any(item.get("type") in COMPACTION_ITEMS or _text(item).startswith(_start(SUMMARY)) for item in items):
+    if any(
+        item.get("type") in COMPACTION_ITEMS or item_text(item).startswith(_start(SUMMARY)) for item in items
+    ):
         parts.append(f"*{_COMPACTED}*")
     for number, turn in enumerate(past_turns(items), 1):
         question = to_markdown(AnswerOutput((TextOutput(turn.question),))).strip("\n")
@@ -393,30 +403,8 @@ def _code_that_ran(call: Item, outputs: Mapping[str, str]) -> ToolOutput | None:
     return ToolOutput(tool.title, code or "", "python", result["result"], is_open=True)
 
 
-def _is_from_user(item: Item) -> bool:
-    return item.get("type") == "message" and item.get("role") == "user"
-
-
-def user_text(item: Item) -> str:
-    """Return the last text of a user's message, an empty one for any other item."""
-    return _text(item) if _is_from_user(item) else ""
-
-
 def _is_output(item: Item) -> bool:
     return str(item.get("type", "")).endswith("_output") and isinstance(item.get("call_id"), str)
-
-
-def _text(item: Item, key: str = "content") -> str:
-    """Return the text of an item; of several, the last one of a message and all of an output."""
-    value = item.get(key)
-    if isinstance(value, str):
-        return value
-    texts = [
-        part["text"]
-        for part in (value if isinstance(value, list) else ())
-        if isinstance(part, dict) and isinstance(part.get("text"), str)
-    ]
-    return "\n".join(texts) if key == "output" else texts[-1] if texts else ""
 
 
 def _start(template: str) -> str:

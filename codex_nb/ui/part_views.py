@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.labels import AGENT_TOOLS, PHASES, PLAN, REASONING, Phase
+from codex_nb.labels import AGENT_TOOLS, PHASES, Phase
 from codex_nb.parse import loads
 from codex_nb.rendering.answer_output import (
+    PLAN,
+    REASONING,
     STEP_LABELS,
     BlocksUpdate,
     GrowingCode,

@@ -11,8 +11,9 @@ import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
-from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, PLAN, STOPPED, Phase, plan_name
+from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, STOPPED, Phase, plan_name
 from codex_nb.rendering.answer_output import (
+    PLAN,
     SEPARATOR,
     AnswerOutput,
     BlockSplitter,

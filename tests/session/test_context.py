@@ -435,7 +435,7 @@ def test_the_hash_of_a_value_that_holds_a_secret_is_no_part_of_a_context_however
         "logins": pd.DataFrame(rows | {"password": ["hunter2hunter2"] * 500}),
     }
     namespace = {f"list_{number}": [[number]] for number in range(others)} | frames
-    context = build(notebook(), namespace, "What of @plain and @logins?", hasher=ContentHasher())
+    context = build(notebook(), namespace, "What of @plain and @logins?", is_hashed=True)
     contents = {section.title: section.content for section in context.sections if section.kind == "mention"}
     assert contents["@plain"] == ContentHasher().digest(frames["plain"])
     assert contents["@logins"] == ""
