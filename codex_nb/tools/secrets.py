@@ -405,12 +405,15 @@ def _is_phrase(words: str) -> bool:
 # consumed whether or not it turns out to be a key.
 _THREE_PARTS = r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?+)?+"
 _PRIVATE_KEY = (
-    r"-----?(?<!-{6}) ?BEGIN [A-Z0-9 ]*?PRIVATE KEY(?: BLOCK)? ?----"
-    r"(?:(?!-----? ?END [A-Z0-9 ]*+ ?----)[\s\S])*+(?:-----? ?END [A-Z0-9 ]*+ ?-----?|\Z)"
+    r"-----?(?<!-{6}) ?BEGIN (?:[A-Z0-9 ]*?(?:PRIVATE KEY(?: BLOCK)?|SEED)|OpenVPN Static key V1) ?----"
+    r"(?:(?!-----? ?END [A-Za-z0-9 ]*+ ?----)[\s\S])*+(?:-----? ?END [A-Za-z0-9 ]*+ ?-----?|\Z)"
 )
 _PUTTY_KEY = r"Private-Lines:[ \t]*+\d++\s++(?P<value>(?:[A-Za-z0-9+/=]{16,}+\s*+)+)"
 # The values of a manifest of Kubernetes, which base64 only dresses up.
-_MANIFEST = r"(?:\n|\A)(?:data|stringData):[ \t]*\n(?P<value>[ \t]++\S[^\n]*+(?:\n[ \t]++\S[^\n]*+)*+)"
+_MANIFEST = (
+    r"(?:\n|\A)(?P<indent>[ \t]*+)(?:data|stringData):[ \t]*"
+    r"(?:(?P<flow>\{)|\n)(?P<value>(?(flow)[^{}\n]++|(?P=indent)[ \t]++\S[^\n]*+(?:\n(?P=indent)[ \t]++\S[^\n]*+)*+))"
+)
 _JSON_MANIFEST = r'"(?:data|stringData)"\s*+:\s*+\{(?P<value>[^{}]*+)\}'
 _HASHED = (
     r"\$(?:apr1|[156y]|2[abxy]|argon2(?:id?|d)|scrypt|s2|pbkdf2[\w-]{0,20})\$[A-Za-z0-9./$,=+-]{20,}"
@@ -498,6 +501,30 @@ def _is_argument(value: str) -> bool:
 
 
 _AZURE_KEY = r"(?i:(?:Account|SharedAccess)(?:Key|Signature))\s*+=\s*+(?P<value>[A-Za-z0-9+/%]{20,}={0,2})"
+# The marks of keys of Azure, near the end of the random text that they are in.
+_AZURE_MARKS = (
+    "jqqj99",
+    "azfu",
+    "azse",
+    "azca",
+    "acdb",
+    "+amc",
+    "+ast",
+    "+aeh",
+    "+asb",
+    "+arm",
+    "+aiot",
+    "+acr",
+)
+_AZURE_MARK = re.compile(
+    r".{40,}(?:JQQJ99[A-Za-z0-9]{18,30}|(?:AzFu|AzSe|AzCa|ACDb|\+(?:AMC|ASt|AEh|ASb|ARm|AIoT|ACR)).{5,7}={0,2})"
+)
+
+
+def _is_azure(key: str) -> bool:
+    return _AZURE_MARK.fullmatch(key) is not None
+
+
 _WEBHOOK = (
     r"(?P<value>hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{16,}"
     r"|discord(?:app)?\.com/api/webhooks/[\w/-]{16,}"
@@ -513,7 +540,13 @@ _PREFIXES = word_set(
     " nvapi- whsec_ dp.pt. dp.st. dp.ct. dp.sa. sntrys_ sntryu_ tgp_v1_ CCIPAT_ CCIPRJ_ lin_api_ lin_oauth_"
     " snyk_uat. snyk_sat. wandb_v1_ dckr_pat_ dckr_oat_ rubygems_ sb_secret_ pscale_pw_ pscale_tkn_"
     " pscale_oauth_ mdb_sa_sk_ vercel_blob_rw_ vcp_ vck_ sq0csp- sq0atp- ATATT3 ATCTT3 ATBB EAAB EAAC EAAG EAAM"
-    " ABSK ATOA AQVN LTAI AKCp cmVmdGtu hf_oauth_ api_org_ 1//0 rdme_ jina_"
+    " ABSK ATOA AQVN LTAI AKCp cmVmdGtu hf_oauth_ api_org_ 1//0 rdme_ jina_ glffct- glagent- glwt- GR1348941 sess-"
+    " bedrock-api-key- AQ.Ab e2b_ rpa_ apify_api_ bb_live_ ATSTT3 shptka_ shpua_ APP_USR- rzp_live_ rzp_test_ FLWSECK"
+    " CFPAT- xkeysib- xsmtpsib- mlsn. tskey- cfut_ cfat_ cfk_ hcaik_ hcalk_ hcxik_ hcxlk_ hcamk_ sgp_ NRJS- NRII- NRAL-"
+    " HRKU- vca_ vci_ vcr_ y0_ shippo_live_ shippo_test_ duffel_live_ duffel_test_ fio-u- tfp_ sm_aat_ tk-us- sha256~"
+    " CLOJARS_ IQoJb3JpZ2lu FwoGZXIvYXdz SWMTKN-1- secret-live- secret-test- ddw_ ddo_ tr_dev_ tr_prod_ signkey-prod-"
+    " signkey-test- testsk_ sk_prod_ sk_dev_ sk_svix_ bce-v3/ALTAK sk-lf- sk-helicone- m0- ls__ lin_wh_ crsr_ cog_ bkct_"
+    " zpka_ unkey_ tnt_"
 )
 _SERVICE_KEY = re.compile(
     r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"
@@ -523,6 +556,14 @@ _SERVICE_KEY = re.compile(
     r"|pat\.[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}|AKID[A-Za-z0-9]{32}"
     r"|oy2[a-z0-9]{43}|[a-f0-9]{32}-us\d{1,2}(?!\w)|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}"
     r"|(?<=\d:)AA[A-Za-z0-9_-]{33}|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}|[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,}"
+    r"|EAA[A-Za-z0-9]{100,}|EAAA[lE][A-Za-z0-9_-]{55,70}(?![\w-])|IG(?:QV|AA)[A-Za-z0-9_-]{80,}|fc-[a-f0-9]{32}|ek_[a-f0-9]{32,}"
+    r"|pa-[A-Za-z0-9_-]{43,48}(?![\w-])|md-[A-Za-z0-9_-]{22,32}(?![\w-])|a[ks]-[A-Za-z0-9]{22,32}(?![\w-])"
+    r"|(?:pat-(?:na|eu)\d|access-(?:production|sandbox|development)|sdk|ark)-[a-f0-9]{8}(?:-[a-f0-9]{4,12}){4}"
+    r"|v1\.0-[a-f0-9]{24}-[a-f0-9]{100,}|t1\.9[A-Za-z0-9_-]{40,}\.[A-Za-z0-9_-]{40,}|p8e-?[A-Za-z0-9_-]{22,32}(?![\w-])"
+    r"|EZ[AT]K[A-Za-z0-9]{50,}|(?:live|test)_[a-f0-9]{35}(?!\w)|cio[A-Za-z0-9]{32}(?!\w)|API-[A-Z0-9]{25,26}(?!\w)"
+    r"|GOOG1[A-Z0-9]{19,}|sl\.(?:u\.)?[A-Za-z0-9_-]{100,}|[txyz]prv[A-Za-z0-9]{90,}|nsec1[a-z0-9]{50,}"
+    r"|K10[a-f0-9]{32,}::\w+:[a-f0-9]{16,}|S[ACNOUX][A-Z2-7]{56}(?!\w)|dt0[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}"
+    r"|st\.[A-Za-z0-9-]{8,40}\.[A-Za-z0-9]{20,}\.[A-Za-z0-9]{20,}|(?<=[a-f0-9]{4}:)[a-f0-9]{32}(?!\w)"
     r"|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}|A{18,25}[A-Za-z0-9%]{40,}|(?<=\d:)[a-f0-9]{32}(?!\w)"
     r")"
 )
@@ -571,12 +612,12 @@ KEY_FORMATS = tuple(
     for name, hints, pattern in (
         ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
         ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
-        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
+        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{2,12}){0,2}"),
         ("an AWS key", ("akia", "asia"), r"(?:AKIA|ASIA)(?<![A-Z0-9].{4})[A-Z0-9]{16}(?![A-Z0-9])"),
         ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
         ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
         ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
-        ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        ("a Slack token", ("xox",), r"xox[abcdeoprs]-[A-Za-z0-9%-]{10,}"),
         ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
         ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
         ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
@@ -591,9 +632,14 @@ KEY_FORMATS = tuple(
         ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
         ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
         ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
-        ("a private key", ("private key",), _PRIVATE_KEY),
+        ("a private key", ("private key", " seed-----", "openvpn static key"), _PRIVATE_KEY),
         ("a private key", ("private-lines:",), _PUTTY_KEY),
-        ("a private key", ('"kty"',), r'"d"\s*+:\s*+"(?P<value>[A-Za-z0-9_-]{20,})"'),
+        (
+            "a private key",
+            ("kty",),
+            r"[\"'](?:d|p|q|dp|dq|qi|k)[\"']\s*+:\s*+[\"'](?P<value>[A-Za-z0-9_-]{20,})[\"']",
+        ),
+        ("a private key", ("<rsakeyvalue",), r"<(?:D|P|Q|DP|DQ|InverseQ)>(?P<value>[A-Za-z0-9+/=]{16,})<"),
         ("a secret of Kubernetes", ("kind: secret", 'kind: "secret"'), _MANIFEST),
         ("a secret of Kubernetes", ('"kind": "secret"', '"kind":"secret"'), _JSON_MANIFEST),
         (
@@ -610,6 +656,7 @@ KEY_FORMATS = tuple(
     for name, hints, pattern, is_key in (
         ("a JSON web token", ("eyj",), _THREE_PARTS, lambda found: "." in found),
         ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
+        ("an Azure key", _AZURE_MARKS, r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{50,90}+={0,2}", _is_azure),
         ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
         ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
         ("a recovery phrase", ("phrase", "mnemonic"), _PHRASE, _is_phrase),
