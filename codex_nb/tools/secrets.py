@@ -517,12 +517,13 @@ _AZURE_MARKS = (
     "+acr",
 )
 _AZURE_MARK = re.compile(
-    r".{40,}(?:JQQJ99[A-Za-z0-9]{18,30}|(?:AzFu|AzSe|AzCa|ACDb|\+(?:AMC|ASt|AEh|ASb|ARm|AIoT|ACR)).{5,7}={0,2})"
+    r"(?:JQQJ99[A-Za-z0-9]{18,30}|(?:AzFu|AzSe|AzCa|ACDb|\+(?:AMC|ASt|AEh|ASb|ARm|AIoT|ACR))[^=]{5,7})={0,2}\Z"
 )
+_BEFORE_MARK = 40  # characters
 
 
 def _is_azure(key: str) -> bool:
-    return _AZURE_MARK.fullmatch(key) is not None
+    return _AZURE_MARK.search(key, _BEFORE_MARK) is not None
 
 
 _WEBHOOK = (
@@ -545,8 +546,8 @@ _PREFIXES = word_set(
     " CFPAT- xkeysib- xsmtpsib- mlsn. tskey- cfut_ cfat_ cfk_ hcaik_ hcalk_ hcxik_ hcxlk_ hcamk_ sgp_ NRJS- NRII- NRAL-"
     " HRKU- vca_ vci_ vcr_ y0_ shippo_live_ shippo_test_ duffel_live_ duffel_test_ fio-u- tfp_ sm_aat_ tk-us- sha256~"
     " CLOJARS_ IQoJb3JpZ2lu FwoGZXIvYXdz SWMTKN-1- secret-live- secret-test- ddw_ ddo_ tr_dev_ tr_prod_ signkey-prod-"
-    " signkey-test- testsk_ sk_prod_ sk_dev_ sk_svix_ bce-v3/ALTAK sk-lf- sk-helicone- m0- ls__ lin_wh_ crsr_ cog_ bkct_"
-    " zpka_ unkey_ tnt_"
+    " signkey-test- testsk_ sk_prod_ sk_dev_ sk_svix_ bce-v3/ALTAK sk-lf- sk-helicone- m0- ls__ lin_wh_ crsr_ cog_"
+    " bkct_ zpka_ unkey_ tnt_"
 )
 _SERVICE_KEY = re.compile(
     r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"

@@ -535,7 +535,7 @@ ORDINARY = [
     "<key>title</key><string>Report2024</string>",
     "| token | count |\n|---|---|\n| the | 1024 |",
     "commit 3f2a9b1c4d5e6f708192a3b4c5d6e7f801234567",
-    "as-is, ak-47, md-files, pa-theme-of-the-year-2024-and-more, fc-layers, live_data, sess-1, EAAB, st.session_state.x1",
+    "as-is, ak-47, pa-theme-of-the-year-2024-and-more, fc-layers, live_data, sess-1, EAAB, st.session_state.x1",
     "call_a1b2c3d4e5f6a1b2c3d4e5f6 and resp_a1b2c3d4e5f6a1b2c3d4e5f6 and msg_a1b2c3d4e5f6a1b2c3d4e5f6",
     "{'d': 'a1b2c3d4e5f6a1b2c3d4e5f6', 'k': 'a1b2c3d4e5f6a1b2c3d4e5f6'}",
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ",
