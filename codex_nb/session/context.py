@@ -470,7 +470,7 @@ def build_context(
     above, names = _above(snapshot), variables_in(prompt, folder)
     hidden = (hidden or hidden_in(snapshot)).allowing(names)
     visible = hidden.visible(namespace)
-    secrets = secrets_by_variable(namespace)
+    secrets = secrets_by_variable(namespace, snapshot.cells if snapshot is not None else ())
     digests = ContentDigests(hasher, secrets)
     mentioned = resolve_mentions(prompt, MentionSources(snapshot, visible, folder, hidden, digests, draw))
     redactor = redactor.with_secrets(set().union(*secrets.values()))
