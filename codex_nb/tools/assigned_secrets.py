@@ -143,8 +143,8 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     if read != text:
         names = _places_in(text, names, breaks)
     text = read
-    for stroke in _STROKES:
-        text = text.replace(stroke, "|")
+    for sign, plain in _PLAIN_SIGNS.items():
+        text = text.replace(sign, plain)
     if calls := dict.fromkeys(_calls(text, words), True):
         names = dict(sorted({**names, **calls}.items()))
     places, near = list(names), list(islice(_near_values(text, names), MAX_NAMES + 1))
@@ -649,6 +649,7 @@ _LONGEST_LIST = 300  # characters before a name
 _DELIMITERS = ",;\t| "  # a blank stands for any number of them
 _ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;\t-]*+")
 _STROKES = "│┆┃║"  # between the cells of a table that is drawn
+_PLAIN_SIGNS = dict.fromkeys(_STROKES, "|") | {"\N{FULLWIDTH COLON}": ":", "\N{FULLWIDTH EQUALS SIGN}": "="}
 _RULE = re.compile(r"[\s|:+=\u2500-\u257f-]++")
 _BEGINS_RULE = frozenset(" \t\r|:+=-├╞┡╠")
 _TYPES = frozenset({"varchar", "string", "object"})  # which DuckDB writes below a name

@@ -13,7 +13,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, compress, count, islice, pairwise
+from itertools import accumulate, chain, compress, count, islice, pairwise
 from operator import add
 from string import digits
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _STEMS = (
     "passw passphrase passcode pincode wort wachtwoord contrase cred secret motdepasse mnemonic apikey sessid sessionid"
     " adgangskode haslo hasło heslo jelszo jelszó lösenord passord salasana sifre şifre"
-    " пароль 密码 密碼 口令 パスワード 비밀번호"
+    " пароль 密码 密碼 口令 パスワード 비밀번호 contrasenya kodeord lozinka lykilor parool slapta парол 암호 סיסמ"
 )
 _LAST_STEMS = (
     "pass passe pat pw pword psk phrase code otp pem wd webhook cookie salt senha string str auth authorization key"
-    " token totp jwt bearer dsn url uri"
+    " token totp jwt bearer dsn url uri mdp"
 )
 
 
@@ -72,6 +72,8 @@ _PASSWORD = re.compile(
 _PASSWORD_WORDS = word_set(
     "senha creds otp pincode cred pw psk totp mnemonic jwt jwts sessid sessionid phpsessid jsessionid adgangskode haslo"
     " hasło heslo jelszo jelszó lösenord passe passord salasana sifre şifre 密碼 口令 비밀번호"
+    " contrasenya kodeord lozinka lykilorð lykilord parool slaptažodis slaptazodis парола 암호 סיסמה"
+    " requirepass masterauth mdp"
 )
 _LAST_WORDS = frozenset({"pass", "salt", "salts", "cookie", "cookies", "auth", "bearer"})
 _ANYWHERE = frozenset(
@@ -492,12 +494,62 @@ _KEY_OF_USER = (
     r"username[\"']\s*+:\s*+[\"'][^\"'\n]{1,100}[\"']\s*+,\s*+[\"']key[\"']\s*+:\s*+[\"']"
     r"(?P<value>[a-f0-9]{32})[\"']"
 )
+# Of a password and of a key or token, in the words of languages whose names are not read: "clave API: …".
+_WORDS_OF_PASSWORDS = (
+    "parola parola|d'ordine парола contraseña contrasenya clave senha palavra-passe"
+    " mot|de|passe mdp passwort kennwort losung wachtwoord lozinka geslo lykilorð slaptažodis"
+    " parole parool kodeord adgangskode lösenord salasana heslo hasło jelszó şifre sandi"
+    " kata|sandi mật|khẩu κωδικός κωδικός|πρόσβασης пароль гасло 密码 密碼 口令 パスワード 비밀번호 암호"
+    " كلمة|المرور كلمة|السر رمز|عبور סיסמה סיסמא पासवर्ड รหัสผ่าน"
+)
+_WORDS_OF_KEYS = (
+    "токен токен|доступа ключ|api api|ключ ключ секрет 令牌 密钥 秘钥 密鑰 api密钥 api密鑰 秘密鍵 apiキー キー"
+    " トークン api|키 api키 토큰 clé|api clé|d'api cle_api clave|api clave|de|api clave_api chiave|api"
+    " chiave_api chave|api chave|de|api chave_api api-schlüssel api|schlüssel api_schluessel"
+    " schlüssel zugriffstoken zugangstoken zugangsschlüssel geheimnis geheim klucz|api klucz_api"
+    " jeton jeton|d'accès jeton_acces token|d'accès token|de|acceso token|di|accesso"
+    " token|de|acesso api-sleutel api-nyckel api|anahtar\N{LATIN SMALL LETTER DOTLESS I}"
+    " khóa|api secreto segreto segredo"
+)
+_SAYS = (
+    r"(?:(?:[ \t][^\s:=\uff1a]{1,20}){0,4}?[ \t]*+[:=\uff1a\uff1d]|[ \t]*+(?:は|是|→|—"
+    r"|(?:lautet|ist|es|est|è|é|är|er|jest|je|on|[=-]>|-)(?=[ \t:]):?))[ \t]*+[\"'`「]?"
+)
+
+
+def _told_in(words: str) -> str:
+    """Return the pattern of a word of these and the value that it is said to have."""
+    listed = [form for word in words.split() for form in (word, word.upper(), word.replace("api", "API"))]
+    word = trie(dict.fromkeys(chain(listed, (each[:1].upper() + each[1:] for each in listed)), "")).replace(
+        r"\|", " "
+    )
+    return rf"{word}{_SAYS}(?P<value>[^\s\"'`<>|,;()\[\]{{}}=「」。、です]{{4,500}})"
+
+
+def _hints_of(words: str) -> tuple[str, ...]:
+    """Return the words; what is longer and begins with another one needs no hint of its own."""
+    listed = {word.lower().replace("|", " ") for word in words.split()}
+    return tuple(
+        word for word in listed if not any(word != each and word.startswith(each) for each in listed)
+    )
+
+
 _PGPASS = r":(?<=[\w.*-]:)(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
 
 
 def _is_argument(value: str) -> bool:
     """Whether an argument is a value, and neither a place nor a port nor what a shell puts there."""
     return len(value) > 3 and value[0] not in "$/.{<[" and not re.fullmatch(r"[\d.:]+(?:/\w+)?", value)  # noqa: PLR2004 -- as of passwords elsewhere
+
+
+def _is_typed(value: str) -> bool:
+    """Whether a text is a password as people make them, and no word, number, path or expression."""
+    has_digit = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    return (
+        has_digit
+        and len(value) >= MIN_SECRET_LENGTH
+        and is_unquoted_secret("password", value, is_tight=False)
+    )
 
 
 _AZURE_KEY = r"(?i:(?:Account|SharedAccess)(?:Key|Signature))\s*+=\s*+(?P<value>[A-Za-z0-9+/%]{20,}={0,2})"
@@ -678,6 +730,8 @@ KEY_FORMATS = tuple(
         ("a password of a command", (" login ",), _LOGIN_COMMAND, is_opaque),
         ("a password of a command", ("stdin", "with-token", "passwd", "sudo"), _PIPED, _is_argument),
         ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
+        ("a password in words", _hints_of(_WORDS_OF_PASSWORDS), _told_in(_WORDS_OF_PASSWORDS), _is_typed),
+        ("a token in words", _hints_of(_WORDS_OF_KEYS), _told_in(_WORDS_OF_KEYS), is_opaque),
         ("a password of a database", ("identified ",), _IDENTIFIED, lambda value: not value.isalpha()),
         ("a password of a database", ("identified ",), _IDENTIFIED_AS_KEYWORD, _is_argument),
     )
@@ -687,7 +741,9 @@ KEY_FORMATS = tuple(
 _WORDS_OF_HINTS = tuple(
     (max(NO_WORD.split(hint), key=len), hint, form) for form in KEY_FORMATS for hint in form.hints
 )
-_SIGNS_OF_HINTS = {sign for _, hint, _ in _WORDS_OF_HINTS for sign in hint if not sign.isalnum()}
+_SIGNS_OF_HINTS = {
+    sign for _, hint, _ in _WORDS_OF_HINTS for sign in hint if not (sign.isalnum() and sign.isascii())
+}
 
 
 def keys_in(text: str, words: Words, most: int | None = None) -> Iterator[tuple[int, int, str]]:
