@@ -111,7 +111,11 @@ _QUANTITIES = word_set(
 
 # Whose key, token or pass it is: with one of these before it, it opens something.
 _OWNERS = word_set(
-    "access account admin adm aes airtable algolia alpaca anthropic api app application auth aws azure bearer"
+    "access account admin adm aes anydesk apify asana assemblyai auth0 brave brevo cartesia clerk coingecko decrypt"
+    " decryption etherscan exa firecrawl fmp functions giphy infura jina kraken modal neon okta opencage pexels plaid"
+    " postmark preshared qwen rapidapi resend riot runpod segment serper shopify square steam tmdb tomtom trello turso"
+    " unsplash upstash vast zoom"
+    " airtable algolia alpaca anthropic api app application auth aws azure bearer"
     " binance bot bucket census cipher claude client cloudflare coinbase cohere consumer crypt crypto csrf"
     " databricks datadog db deepgram deepseek deploy deployment devops discord docker dropbox elastic elevenlabs"
     " encrypt encryption facebook fernet finnhub firebase fireworks fred ftp gcp gemini gh git github gitlab google gpg"
@@ -180,7 +184,9 @@ def split_words(name: str) -> list[str]:
 def _is_secret(name: str) -> bool:
     if _STEM.search(name) is None:
         return False
-    # ``-DapiKey=…`` defines a property.
+    # ``-DapiKey=…`` and ``-PapiKey=…`` define a property.
+    if name[:1] == "P" and name[1:2].islower() and _is_secret(name[1:]):
+        return True
     words = split_words(name[1:] if name[:1] == "D" and name[1:2].islower() else name)
     if not words or words[0] in _QUANTITIES:
         return False
@@ -435,22 +441,32 @@ _AUTHORIZATION = (
 
 _LOGINS = r"(?:docker|podman|nerdctl|oras|crane|helm|az|oc|twine|cf)[ \t]+(?:(?:registry|acr)[ \t]+)?(?:login|upload)"
 _CURL = r"(?:curl|wget|https?|xh)"
+_TAKE_P = r"cqlsh|beeline|rabbitmqadmin|rdesktop|hydra|crackmapexec|nxc|evil-winrm|psexec|ncftp\w*|supabase|steghide"
 # Of an option of a command: the programs that take a password there, and what stands before it in the argument.
 _OPTIONS = (
-    ("p", rf"sshpass|mongo\w*|useradd|usermod|{_LOGINS}", ""),
-    ("p tight", r"mysql\w*|mariadb[\w-]*|7z\w?", ""),
-    ("P", r"sqlcmd|bcp|[io]sql|(?:un)?zip|mosquitto_\w+", ""),
+    ("p", rf"sshpass|mongo\w*|useradd|usermod|{_LOGINS}|{_TAKE_P}", ""),
+    ("p tight", r"mysql\w*|mariadb[\w-]*|7z\w?|u?n?rar", ""),
+    ("P", r"sqlcmd|bcp|[io]sql|(?:un)?zip|mosquitto_\w+|ipmitool", ""),
     ("N", "ssh-keygen", ""),
     ("a", "redis-cli", ""),
-    ("w", r"ldap\w+", ""),
-    ("k", "openssl", ""),
+    ("a", r"https?", ":"),
+    ("w", r"ldap\w+|security", ""),
+    ("k", r"openssl|nuget", ""),
+    ("t", r"doctl|vercel|codecov", ""),
+    ("E", "curl", ":"),
+    ("A", r"snmp\w+", ""),
+    ("X", r"snmp\w+", ""),
     ("K", "openssl", ""),
     ("u", _CURL, ":"),
+    ("u", "lftp", ","),
     ("U", r"smbclient|rpcclient", "%"),
     ("b", "curl", "="),
     ("b", "gh[ \\t]+secret", ""),
     ("user", _CURL, ":"),
     ("proxy-user", _CURL, ":"),
+    ("proxy", _CURL, ":"),
+    ("cert", _CURL, ":"),
+    ("value", r"(?:az[ \t]+keyvault|aws[ \t]+ssm)[^\n]{0,200}", ""),
     ("auth", _CURL, ":"),
     ("cookie", _CURL, "="),
     ("oauth2-bearer", _CURL, ""),
@@ -462,8 +478,8 @@ for _option, _names, _sign in _OPTIONS:
     _program = re.compile(rf"(?<![\w./-])(?:{_names})(?:\.exe)?(?:[ \t]|[\"'],)")
     _PROGRAMS.setdefault(_option.split()[0], []).append((_option.endswith(" tight"), _program, _sign))
 _OPTION = re.compile(
-    r"[ \t\"']-(?:(?P<letter>[pPNawkKuUb])(?P<gap>[ \t]*+(?:[\"'],\s*+(?=[\"']))?+)"
-    r"|-(?P<word>user|proxy-user|auth|cookie|oauth2-bearer|pass|body)(?:[ \t=]++|[\"'],\s*+(?=[\"'])))"
+    r"[ \t\"']-(?:(?P<letter>[pPNawkKuUbtEAX])(?P<gap>[ \t]*+(?:[\"'],\s*+(?=[\"']))?+)"
+    r"|-(?P<word>user|proxy-user|proxy|cert|value|auth|cookie|oauth2-bearer|pass|body)(?:[ \t=]++|[\"'],\s*+(?=[\"'])))"
     r"[\"']?(?P<value>[^\s\"'|;<>-][^\s\"'|;<>]*+)"
 )
 _LONGEST_COMMAND = 150
@@ -472,15 +488,37 @@ _OTHER_COMMANDS = (
     r"(?:htpasswd[ \t]++-\w*b\w*|\bmc[ \t]++alias[ \t]++set[ \t]++\S{1,100})[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++"
     r"[\"']?(?P<value>[^\s\"']{4,})"
 )
+_POSITIONAL = (
+    r"(?:rabbitmqctl[ \t]++(?:add_user|change_password)|poetry[ \t]++config[ \t]++http-basic\.\S{1,60}"
+    r"|mosquitto_passwd[ \t]++-b[ \t]++\S{1,60}|bw[ \t]++login)[ \t]++\S{1,60}[ \t]++"
+    r"|(?:poetry[ \t]++config[ \t]++pypi-token\.\S{1,60}|vault[ \t]++(?:operator[ \t]++)?unseal|cargo[ \t]++login"
+    r"|bw[ \t]++unlock|qpdf[ \t]++--encrypt|pdftotext[ \t]++-[uo]pw|openssl[ \t]++passwd[ \t]++-\w++"
+    r"|schtasks[^\n]{1,150}?/rp|signtool[^\n]{1,150}?/p)[ \t]++"
+)
+_POSITIONAL_HINTS = (
+    *("rabbitmqctl", "poetry config", "mosquitto_passwd", "bw login", "bw unlock", "unseal", "cargo login"),
+    *("qpdf", "pdftotext", "openssl passwd", "schtasks", "signtool"),
+)
+_BY_POSITION = rf"\b(?:{_POSITIONAL})[\"']?(?P<value>[^\s\"'-][^\s\"']{{3,}})"
+_HERE_STRING = (
+    r"(?:--password-stdin|--with-token|\b(?:passwd|chpasswd|sudo|su|kinit|pass|secret-tool|read|cryptsetup|gh|gpg|op)\b)"
+    r"[^\n<]{0,80}+<<<[ \t]*+[\"']?(?:\w{1,60}:)?+(?P<value>[^\s\"'$]{4,})"
+)
 _SECURE_STRING = r"(?i:ConvertTo-SecureString)[ \t]++(?:-String[ \t]++)?[\"'](?P<value>[^\"'\n]{4,})"
 _LOGIN_COMMAND = (
     r"(?:vault|wandb|huggingface-cli|hf auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
     r"(?P<value>[^\s\"']{16,})"
 )
 _PIPED = (
-    r"(?:echo|printf)[ \t]++(?:-\w++[ \t]++)?[\"']?(?:[^\s:\"'|]{1,60}:)??(?P<value>[^\s\"'|$]++)"
+    r"(?:echo|printf)[ \t]++(?:-\w++[ \t]++)?(?:[\"']%s(?:\\n)?[\"'][ \t]++)?[\"']?"
+    r"(?:[^\s:\"'|]{1,60}:)??(?P<value>[^\s\"'|$]++)"
     r"[\"']?[ \t]*+\|[^\n|]{0,100}?"
-    r"(?:--password-stdin|--with-token|chpasswd|sudo[ \t]++-\w*S|passwd|--stdin)"
+    r"(?:--password-stdin|--with-token|chpasswd|sudo[ \t]++-\w*S|passwd|--stdin|kinit|cryptsetup"
+    r"|passphrase-fd|secrets?[ \t]++(?:create|put|set|versions)|vercel[ \t]++env)"
+)
+_PIPED_HINTS = (
+    *("stdin", "with-token", "passwd", "sudo", "kinit", "cryptsetup", "passphrase-fd", "vercel env"),
+    *("secret create", "secret put", "secret set", "secrets create", "secrets versions"),
 )
 _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
 _IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
@@ -726,9 +764,11 @@ KEY_FORMATS = tuple(
         ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
         ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
         ("a password of a command", ("htpasswd", "mc alias set "), _OTHER_COMMANDS, _is_argument),
+        ("a password of a command", _POSITIONAL_HINTS, _BY_POSITION, _is_argument),
+        ("a password of a command", ("<<<",), _HERE_STRING, _is_argument),
         ("a password of a command", ("convertto-securestring",), _SECURE_STRING, _is_argument),
         ("a password of a command", (" login ",), _LOGIN_COMMAND, is_opaque),
-        ("a password of a command", ("stdin", "with-token", "passwd", "sudo"), _PIPED, _is_argument),
+        ("a password of a command", _PIPED_HINTS, _PIPED, _is_argument),
         ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
         ("a password in words", _hints_of(_WORDS_OF_PASSWORDS), _told_in(_WORDS_OF_PASSWORDS), _is_typed),
         ("a token in words", _hints_of(_WORDS_OF_KEYS), _told_in(_WORDS_OF_KEYS), is_opaque),
@@ -789,6 +829,10 @@ def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
             for match in _of_program(text, program, likely):
                 start, end = match.span("value")
                 place = text.find(sign, start, end) + 1 if sign else start
+                if place == end and is_opaque(
+                    text[start : end - 1]
+                ):  # a key is the user, and there is no password
+                    place, end = start, end - 1
                 if place and _is_argument(text[place:end]):
                     found.add((place, end))
     for start, end in sorted(found):
