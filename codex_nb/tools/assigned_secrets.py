@@ -269,7 +269,8 @@ _ELEMENT = re.compile(
 _QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
 _WORD_AFTER = re.compile(
     r"[*_\"'\])]{0,4}(?:[ \t](?:(?:for|of)[ \t][^\s:]{1,60}|provided|supplied|given))?"
-    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are):?(?=[ \t]))?[ \t*_|`\"']{0,6}"
+    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are|ist|lautet|es|est|è|é|är|er|jest):?(?=[ \t]))?"
+    r"[ \t*_|`\"']{0,6}"
     r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
 _INPUT = re.compile(

@@ -496,8 +496,8 @@ _POSITIONAL = (
     r"|schtasks[^\n]{1,150}?/rp|signtool[^\n]{1,150}?/p)[ \t]++"
 )
 _POSITIONAL_HINTS = (
-    *("rabbitmqctl", "poetry config", "mosquitto_passwd", "bw login", "bw unlock", "unseal", "cargo login"),
-    *("qpdf", "pdftotext", "openssl passwd", "schtasks", "signtool"),
+    *("rabbitmqctl", "poetry config", "mosquitto_passwd", "bw login", "bw unlock", "unseal ", "cargo login"),
+    *("qpdf ", "pdftotext ", "openssl passwd", "schtasks ", "signtool "),
 )
 _BY_POSITION = rf"\b(?:{_POSITIONAL})[\"']?(?P<value>[^\s\"'-][^\s\"']{{3,}})"
 _HERE_STRING = (
@@ -517,7 +517,7 @@ _PIPED = (
     r"|passphrase-fd|secrets?[ \t]++(?:create|put|set|versions)|vercel[ \t]++env)"
 )
 _PIPED_HINTS = (
-    *("stdin", "with-token", "passwd", "sudo", "kinit", "cryptsetup", "passphrase-fd", "vercel env"),
+    *("stdin", "with-token", "passwd", "sudo", "kinit ", "cryptsetup ", "passphrase-fd", "vercel env"),
     *("secret create", "secret put", "secret set", "secrets create", "secrets versions"),
 )
 _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
@@ -534,11 +534,9 @@ _KEY_OF_USER = (
 )
 # Of a password and of a key or token, in the words of languages whose names are not read: "clave API: …".
 _WORDS_OF_PASSWORDS = (
-    "parola parola|d'ordine парола contraseña contrasenya clave senha palavra-passe"
-    " mot|de|passe mdp passwort kennwort losung wachtwoord lozinka geslo lykilorð slaptažodis"
-    " parole parool kodeord adgangskode lösenord salasana heslo hasło jelszó şifre sandi"
-    " kata|sandi mật|khẩu κωδικός κωδικός|πρόσβασης пароль гасло 密码 密碼 口令 パスワード 비밀번호 암호"
-    " كلمة|المرور كلمة|السر رمز|عبور סיסמה סיסמא पासवर्ड รหัสผ่าน"
+    "parola parola|d'ordine парола contraseña clave losung geslo lykilorð slaptažodis parole sandi kata|sandi mật|khẩu"
+    " κωδικός κωδικός|πρόσβασης пароль 密码 密碼 口令 パスワード 비밀번호 암호 كلمة|المرور كلمة|السر رمز|عبور סיסמה"
+    " סיסמא पासवर्ड รหัสผ่าน"
 )
 _WORDS_OF_KEYS = (
     "токен токен|доступа ключ|api api|ключ ключ секрет 令牌 密钥 秘钥 密鑰 api密钥 api密鑰 秘密鍵 apiキー キー"
@@ -592,28 +590,16 @@ def _is_typed(value: str) -> bool:
 
 _AZURE_KEY = r"(?i:(?:Account|SharedAccess)(?:Key|Signature))\s*+=\s*+(?P<value>[A-Za-z0-9+/%]{20,}={0,2})"
 # The marks of keys of Azure, near the end of the random text that they are in.
-_AZURE_MARKS = (
-    "jqqj99",
-    "azfu",
-    "azse",
-    "azca",
-    "acdb",
-    "+amc",
-    "+ast",
-    "+aeh",
-    "+asb",
-    "+arm",
-    "+aiot",
-    "+acr",
-)
 _AZURE_MARK = re.compile(
-    r"(?:JQQJ99[A-Za-z0-9]{18,30}|(?:AzFu|AzSe|AzCa|ACDb|\+(?:AMC|ASt|AEh|ASb|ARm|AIoT|ACR))[^=]{5,7})={0,2}\Z"
+    r"(?:JQQJ99[A-Za-z0-9]{18,30}|(?:AzFu|AzSe|AzCa|ACDb|\+(?:AMC|ASt|AEh|ASb|ARm|AIoT|ACR))[A-Za-z0-9+/_-]{5,7})\Z"
 )
-_BEFORE_MARK = 40  # characters
+_SHORTEST_OF_AZURE, _BEFORE_MARK = 50, 40  # characters
 
 
-def _is_azure(key: str) -> bool:
-    return _AZURE_MARK.search(key, _BEFORE_MARK) is not None
+def _azure_keys(text: str) -> Iterator[tuple[int, int, str]]:
+    for start, end in stretches(low_bytes(text), _NO_BASE64, _SHORTEST_OF_AZURE):
+        if end - start < 2 * _SHORTEST_OF_AZURE and _AZURE_MARK.search(text, start + _BEFORE_MARK, end):
+            yield start, end, "an Azure key"
 
 
 _WEBHOOK = (
@@ -639,23 +625,45 @@ _PREFIXES = word_set(
     " signkey-test- testsk_ sk_prod_ sk_dev_ sk_svix_ bce-v3/ALTAK sk-lf- sk-helicone- m0- ls__ lin_wh_ crsr_ cog_"
     " bkct_ zpka_ unkey_ tnt_"
 )
+_AFTER_PREFIX = r"[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+"
+_UUID = r"-[a-f0-9]{8}(?:-[a-f0-9]{4,12}){4}"
+# What follows those that tell less.
+_KEYS_OF_FORM = {
+    "EAA": r"[A-Za-z0-9]{100,}",
+    "EAAA": r"[lE][A-Za-z0-9_-]{55,70}(?![\w-])",
+    "fc-": "[a-f0-9]{32}",
+    "ek_": "[a-f0-9]{32,}",
+    "pa-": r"[A-Za-z0-9_-]{43,48}(?![\w-])",
+    "md-": r"[A-Za-z0-9_-]{22,32}(?![\w-])",
+    "v1.0-": "[a-f0-9]{24}-[a-f0-9]{100,}",
+    "t1.9": r"[A-Za-z0-9_-]{40,}\.[A-Za-z0-9_-]{40,}",
+    "p8e": r"-?[A-Za-z0-9_-]{22,32}(?![\w-])",
+    "cio": r"[A-Za-z0-9]{32}(?!\w)",
+    "API-": r"[A-Z0-9]{25,26}(?!\w)",
+    "GOOG1": "[A-Z0-9]{19,}",
+    "sl.": r"(?:u\.)?[A-Za-z0-9_-]{100,}",
+    "nsec1": "[a-z0-9]{50,}",
+    "K10": r"[a-f0-9]{32,}::\w+:[a-f0-9]{16,}",
+    "dt0": r"[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}",
+    "st.": r"[A-Za-z0-9-]{8,40}\.[A-Za-z0-9]{20,}\.[A-Za-z0-9]{20,}",
+    **dict.fromkeys(("EZAK", "EZTK"), "[A-Za-z0-9]{50,}"),
+    **dict.fromkeys(("IGQV", "IGAA"), "[A-Za-z0-9_-]{80,}"),
+    **dict.fromkeys(("ak-", "as-"), r"[A-Za-z0-9]{22,32}(?![\w-])"),
+    **dict.fromkeys(("live_", "test_"), r"[a-f0-9]{35}(?!\w)"),
+    **dict.fromkeys(("tprv", "xprv", "yprv", "zprv"), "[A-Za-z0-9]{90,}"),
+    **dict.fromkeys(("SA", "SC", "SN", "SO", "SU", "SX"), r"[A-Z2-7]{56}(?!\w)"),
+    **dict.fromkeys(("pat-na", "pat-eu"), rf"\d{_UUID}"),
+    **dict.fromkeys(("access-production", "access-sandbox", "access-development", "sdk", "ark"), _UUID),
+}
 _SERVICE_KEY = re.compile(
     r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"
-    rf"{trie(dict.fromkeys(_PREFIXES, ''))}[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+"
+    rf"{trie(dict.fromkeys(_PREFIXES, _AFTER_PREFIX) | _KEYS_OF_FORM)}"
     r"|key[-_][a-f0-9]{32,}|secret_[A-Za-z0-9]{40,}|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}|SK[a-f0-9]{32}|s\.[A-Za-z0-9]{24}(?!\w)"
     r"|sk[-_](?:or-v1-)?[a-f0-9]{32,}|sk\.eyJ[A-Za-z0-9_.-]{20,}|pk_\d{4,12}_[A-Z0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"
     r"|pat\.[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}|AKID[A-Za-z0-9]{32}"
     r"|oy2[a-z0-9]{43}|[a-f0-9]{32}-us\d{1,2}(?!\w)|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}"
     r"|(?<=\d:)AA[A-Za-z0-9_-]{33}|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}|[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,}"
-    r"|EAA[A-Za-z0-9]{100,}|EAAA[lE][A-Za-z0-9_-]{55,70}(?![\w-])|IG(?:QV|AA)[A-Za-z0-9_-]{80,}|fc-[a-f0-9]{32}|ek_[a-f0-9]{32,}"
-    r"|pa-[A-Za-z0-9_-]{43,48}(?![\w-])|md-[A-Za-z0-9_-]{22,32}(?![\w-])|a[ks]-[A-Za-z0-9]{22,32}(?![\w-])"
-    r"|(?:pat-(?:na|eu)\d|access-(?:production|sandbox|development)|sdk|ark)-[a-f0-9]{8}(?:-[a-f0-9]{4,12}){4}"
-    r"|v1\.0-[a-f0-9]{24}-[a-f0-9]{100,}|t1\.9[A-Za-z0-9_-]{40,}\.[A-Za-z0-9_-]{40,}|p8e-?[A-Za-z0-9_-]{22,32}(?![\w-])"
-    r"|EZ[AT]K[A-Za-z0-9]{50,}|(?:live|test)_[a-f0-9]{35}(?!\w)|cio[A-Za-z0-9]{32}(?!\w)|API-[A-Z0-9]{25,26}(?!\w)"
-    r"|GOOG1[A-Z0-9]{19,}|sl\.(?:u\.)?[A-Za-z0-9_-]{100,}|[txyz]prv[A-Za-z0-9]{90,}|nsec1[a-z0-9]{50,}"
-    r"|K10[a-f0-9]{32,}::\w+:[a-f0-9]{16,}|S[ACNOUX][A-Z2-7]{56}(?!\w)|dt0[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}"
-    r"|st\.[A-Za-z0-9-]{8,40}\.[A-Za-z0-9]{20,}\.[A-Za-z0-9]{20,}|(?<=[a-f0-9]{4}:)[a-f0-9]{32}(?!\w)"
-    r"|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}|A{18,25}[A-Za-z0-9%]{40,}|(?<=\d:)[a-f0-9]{32}(?!\w)"
+    r"|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}|A{18,25}[A-Za-z0-9%]{40,}|(?<=[a-f0-9]:)[a-f0-9]{32}(?!\w)"
     r")"
 )
 _SHORTEST_KEY = 20
@@ -675,6 +683,12 @@ def stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int
         end = marked.find(b"\1", start)
         end = len(data) if end < 0 else end
         yield start, end
+
+
+_NO_BASE64 = bytes(
+    not ((chr(code).isalnum() and code < 128) or chr(code) in "+/_-")  # noqa: PLR2004 -- ASCII
+    for code in range(256)
+)
 
 
 def _merged(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -727,7 +741,7 @@ KEY_FORMATS = tuple(
         ("a private key", ("private-lines:",), _PUTTY_KEY),
         (
             "a private key",
-            ("kty",),
+            ('"kty"', "'kty'"),
             r"[\"'](?:d|p|q|dp|dq|qi|k)[\"']\s*+:\s*+[\"'](?P<value>[A-Za-z0-9_-]{20,})[\"']",
         ),
         ("a private key", ("<rsakeyvalue",), r"<(?:D|P|Q|DP|DQ|InverseQ)>(?P<value>[A-Za-z0-9+/=]{16,})<"),
@@ -747,7 +761,6 @@ KEY_FORMATS = tuple(
     for name, hints, pattern, is_key in (
         ("a JSON web token", ("eyj",), _THREE_PARTS, lambda found: "." in found),
         ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
-        ("an Azure key", _AZURE_MARKS, r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{50,90}+={0,2}", _is_azure),
         ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
         ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
         ("a recovery phrase", ("phrase", "mnemonic"), _PHRASE, _is_phrase),
@@ -792,7 +805,7 @@ def keys_in(text: str, words: Words, most: int | None = None) -> Iterator[tuple[
     Of a text with more than ``most`` of one format, the rest is one, ``THE_REST``.
     """
     formats = [_of_format(text, form) for form in _possible(text, words)]
-    for found in (*formats, _service_keys(text), _arguments(text)):
+    for found in (*formats, _service_keys(text), _azure_keys(text), _arguments(text)):
         yield from islice(found, most)
         if beyond := next(found, None):
             yield beyond[0], len(text), THE_REST
