@@ -705,8 +705,9 @@ def _joined(names: list[str]) -> list[str]:
 
 _LONGEST_ROW = 1_000
 _LONGEST_LIST = 300  # characters before a name
-_DELIMITERS = ",;\t| "  # a blank stands for any number of them
-_ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;\t-]*+")
+_DELIMITERS = ",;\t|& "  # a blank stands for any number of them
+_ENDS_ROW = " \\"  # in LaTeX, whose cells are between ampersands
+_ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;&\\\t-]*+")
 _STROKES = "│┆┃║"  # between the cells of a table that is drawn
 _PLAIN_SIGNS = dict.fromkeys(_STROKES, "|") | {"\N{FULLWIDTH COLON}": ":", "\N{FULLWIDTH EQUALS SIGN}": "="}
 _RULE = re.compile(r"[\s|:+=\u2500-\u257f-]++")
@@ -767,6 +768,8 @@ def _size_of_rows(line: str, names: list[str], delimiter: str) -> int:
     if delimiter == " ":
         are_apart = re.search(r"\S \S", line) is None
         return len(names) + 1 if line[:1] == " " else len(names) * (are_apart and len(names) > 1)
+    if delimiter == "&" and not line.rstrip().endswith("\\\\"):
+        return 0
     return len(names) * (len(names) > 1 and names[0].partition(" ")[0] not in _IMPORTS)
 
 
@@ -780,11 +783,13 @@ def _rows(text: str, start: int, delimiter: str, size: int) -> Iterator[tuple[in
         end = text.find("\n", start, start + _LONGEST_ROW)
         end = min(len(text), start + _LONGEST_ROW) if end < 0 else end
         line = text[start:end]
-        if line[:1] not in _BEGINS_RULE or not _RULE.fullmatch(line):
+        is_rule = line[:1] in _BEGINS_RULE and _RULE.fullmatch(line)
+        if not is_rule and not (delimiter == "&" and line[:1] == "\\"):
             if '"' in line:
                 cells = [text[slice(*cell)] for cell in _cells(text, start, end, delimiter)]
             else:
                 line = line.strip(" |") if delimiter == "|" else line
+                line = line.rstrip(_ENDS_ROW) if delimiter == "&" else line
                 cells = line.split(None if delimiter == " " else delimiter)
             if len(cells) != size:
                 return
@@ -794,6 +799,7 @@ def _rows(text: str, start: int, delimiter: str, size: int) -> Iterator[tuple[in
 
 def _cells(text: str, start: int, end: int, delimiter: str) -> list[Span]:
     line = _QUOTED_CELL.sub(lambda quoted: "x" * len(quoted[0]), text[start:end])
+    line = line.rstrip(_ENDS_ROW) if delimiter == "&" else line
     if delimiter == " ":
         return [(start + cell.start(), start + cell.end()) for cell in re.finditer(r"\S+", line)]
     if delimiter == "|":
