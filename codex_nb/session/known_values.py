@@ -519,9 +519,9 @@ _MAX_ENTRIES = 500
 _DEEPEST = 6
 
 
-def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
+def secrets_of_namespace(namespace: Mapping[str, Any], cells: Iterable[Cell] = ()) -> set[str]:
     """Return the values that variables, columns, keys and attributes with secret names hold."""
-    return set().union(*secrets_by_variable(namespace).values())
+    return set().union(*secrets_by_variable(namespace, cells).values())
 
 
 def secrets_by_variable(namespace: Mapping[str, Any], cells: Iterable[Cell] = ()) -> dict[str, set[str]]:
@@ -551,6 +551,7 @@ _MAX_CELLS = 500
 _LONGEST_CELL = 20_000
 _MAY_NAME_SECRET = re.compile("getpass|get_password")
 _LONGEST_OUTPUT = 1_000
+_PROMPT = re.compile(r"\AOut\[\d+\]: ")
 
 
 def _in_history(namespace: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -570,7 +571,7 @@ def shown_by(cell: Cell) -> tuple[str, ...]:
         )
         for output in cell.outputs
     )
-    return tuple(text.strip().strip("'\"") for text in texts if len(text) <= _LONGEST_OUTPUT)
+    return tuple(_PROMPT.sub("", text).strip().strip("'\"") for text in texts if len(text) <= _LONGEST_OUTPUT)
 
 
 def _given_by_cells(

@@ -337,6 +337,24 @@ def test_a_value_that_no_text_tells_is_known_by_what_holds_or_gives_it(
     assert value not in bodies(sim)
 
 
+@pytest.mark.parametrize("shown", ["keyring.get_password('a')", "print(x := keyring.get_password('a'))"])
+def test_a_value_that_the_models_code_shows_is_known_by_what_gives_it(
+    notebook: Notebook, sim: Simulator, shown: str
+) -> None:
+    value = value_of(shown)
+    assert notebook.run(
+        f"class Store:\n    def get_password(self, of): return {value[::-1]!r}[::-1]\nkeyring = Store()"
+    ).succeeded
+    looks = [
+        Call("run_python", {"code": code}, call_id=f"call_{code[:5]}") for code in (f"1\n{shown}", "print(2)")
+    ]
+    sim.add_replies(*(Reply(stream=(look, End())) for look in looks), Reply(stream=(Say("Done."), End())))
+    assert notebook.run("%%codex --approval all\nLook.").succeeded
+    assert len(sim.requests.to("/responses", "POST")) == len(looks) + 1
+    assert "[redacted: " in bodies(sim)
+    assert value not in bodies(sim)
+
+
 @pytest.mark.parametrize(
     "written",
     [
