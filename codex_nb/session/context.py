@@ -433,7 +433,7 @@ def build_context(
     names = variables_in(mentions)
     hidden = (hidden or hidden_in(snapshot)).allowing(names)
     visible = hidden.visible(namespace)
-    secrets = secrets_by_variable(namespace)
+    secrets = secrets_by_variable(namespace, snapshot.cells if snapshot is not None else ())
     digests = ContentDigests(is_hashed, secrets)
     mentioned = Mentions(snapshot, visible, folder, hidden, digests, draw)
     mentioned.resolve(mentions)

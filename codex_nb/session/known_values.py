@@ -7,14 +7,18 @@ of the text, not on the number of values.
 
 from __future__ import annotations
 
+import ast
 import base64
+import contextvars
 import html
+import io
 import re
 import string
 import types
 import unicodedata
 from array import array
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from functools import cached_property, lru_cache
@@ -22,8 +26,10 @@ from itertools import accumulate, chain, compress, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.tools.describe_data import secret_columns
+from codex_nb.tools.hiding import parse_cell
 from codex_nb.tools.introspection import (
     instance_vars,
+    is_one_of,
     library_of,
     module_of,
     mro_of,
@@ -32,9 +38,12 @@ from codex_nb.tools.introspection import (
     snapshot,
     vars_of,
 )
+from codex_nb.tools.nbmodel import join_multiline
 from codex_nb.tools.safe_repr import parts_of
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
+    WORD,
+    Words,
     is_known_everywhere,
     is_opaque,
     is_secret_name,
@@ -43,6 +52,8 @@ from codex_nb.tools.secrets import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from codex_nb.tools.nbmodel import Cell
 
 
 class _View(IntEnum):
@@ -508,13 +519,16 @@ _MAX_ENTRIES = 500
 _DEEPEST = 6
 
 
-def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
+def secrets_of_namespace(namespace: Mapping[str, Any], cells: Iterable[Cell] = ()) -> set[str]:
     """Return the values that variables, columns, keys and attributes with secret names hold."""
-    return set().union(*secrets_by_variable(namespace).values())
+    return set().union(*secrets_by_variable(namespace, cells).values())
 
 
-def secrets_by_variable(namespace: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Return the secret values in each variable; of a huge namespace not all variables are read."""
+def secrets_by_variable(namespace: Mapping[str, Any], cells: Iterable[Cell] = ()) -> dict[str, set[str]]:
+    """Return the secret values in each variable; of a huge namespace not all variables are read.
+
+    Under no name stand those that ``cells`` show.
+    """
     namespace = snapshot(namespace)
     found: dict[str, set[str]] = {}
     room = _MAX_VISITED
@@ -523,11 +537,129 @@ def secrets_by_variable(namespace: Mapping[str, Any]) -> dict[str, set[str]]:
             break
         named = list(islice(_named(name, namespace[name], "", _DEEPEST), room))
         room -= len(named)
-        texts = ((secret, _as_text(value)) for secret, value in named)
-        found[name] = {
-            text for secret, text in texts if text is not None and is_known_everywhere(secret, text)
-        }
+        texts = ((secret, text) for secret, value in named for text in _as_texts(value))
+        found[name] = {text for secret, text in texts if is_known_everywhere(secret, text)}
+    code = (
+        (cell.source, shown_by(cell)) for cell in cells if cell.kind == "code" and _named_by_cell(cell.source)
+    )
+    for name, text in _given_by_cells(chain(_in_history(namespace), code), namespace):
+        found.setdefault(name, set()).add(text)
     return found
+
+
+_MAX_CELLS = 500
+_LONGEST_CELL = 20_000
+_MAY_NAME_SECRET = re.compile("getpass|get_password")
+_LONGEST_OUTPUT = 1_000
+_PROMPT = re.compile(r"\AOut\[\d+\]: ")
+
+
+def _in_history(namespace: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the cells that IPython keeps in a namespace, each with the value that it has shown."""
+    cells, shown = namespace.get("In"), namespace.get("Out")
+    if type(cells) is list and type(shown) is dict:
+        for number, source in list(enumerate(cells))[-_MAX_CELLS:]:
+            if type(source) is str:
+                yield source, (shown.get(number),)
+
+
+def shown_by(cell: Cell) -> tuple[str, ...]:
+    """Return the short texts among a cell's outputs, as they read without quotes."""
+    texts = (
+        join_multiline(
+            output.get("text") or dict(output.get("data") or {}).get("text/plain"), _LONGEST_OUTPUT
+        )
+        for output in cell.outputs
+    )
+    return tuple(_PROMPT.sub("", text).strip().strip("'\"") for text in texts if len(text) <= _LONGEST_OUTPUT)
+
+
+def _given_by_cells(
+    cells: Iterable[tuple[str, Iterable[Any]]], namespace: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield what cells have bound or shown of expressions that name a secret: ``x = getpass()``, ``get("HF_TOKEN")``.
+
+    Each with the name of the variable.
+    """
+    for source, shown in cells:
+        for target, name in _named_by_cell(source):
+            values = (namespace.get(target),) if target else shown
+            for text in chain.from_iterable(map(_as_texts, values)):
+                is_single = not any(map(str.isspace, text))
+                if is_single and is_known_everywhere(name, text) and (is_opaque(text) or name == _TYPED):
+                    yield target, text
+
+
+_TYPED = "password"  # what a person types unseen
+_ASKING = frozenset({"getpass", "get_password"})
+_SHOWING = frozenset({"print", "display", "str", "repr", "pprint"})
+_COMMANDS = frozenset({"system", "getoutput", "run_line_magic", "run_cell_magic"})
+
+
+@lru_cache(maxsize=2_000)
+def _named_by_cell(source: str) -> tuple[tuple[str, str], ...]:
+    """Return the variables that a cell binds to something secret, and "" for what it shows, each with its name."""
+    if len(source) > _LONGEST_CELL or not (_MAY_NAME_SECRET.search(source) or Words(source).secret_names):
+        return ()
+    if (tree := parse_cell(source)) is None:
+        return ()
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                given = list(zip(targets, values, strict=False))
+            case ast.Assign(targets=targets, value=value):
+                given = [(target, value) for target in targets]
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                given = [(target, value)]
+            case ast.NamedExpr(target=target, value=value):
+                given = [(target, value)]
+            case _:
+                continue
+        named = ((target.id, _secret_in(value)) for target, value in given if isinstance(target, ast.Name))
+        found += [(target, name) for target, name in named if name]
+    match tree.body[-1:]:
+        case [ast.Expr(value=value)] if name := _secret_in(value):
+            found.append(("", name))
+    return tuple(found)
+
+
+def _secret_in(value: ast.expr | None) -> str:
+    """Return the secret name in an expression whose value is what has it, or "": ``d["token"]``, ``client.api_key``."""
+    match value:
+        case ast.Name(id=name) if is_secret_name(name):
+            return name
+        case ast.Attribute(attr=name) if is_secret_name(name):
+            return name
+        case ast.Subscript(slice=ast.Constant(value=str(name))) if is_secret_name(name):
+            return name
+        case ast.Subscript(value=inner) | ast.Await(value=inner) | ast.NamedExpr(value=inner):
+            return _secret_in(inner)
+        case ast.BoolOp(values=values):
+            return next(filter(None, map(_secret_in, values)), "")
+        case ast.IfExp(body=body, orelse=orelse):
+            return _secret_in(body) or _secret_in(orelse)
+        case ast.Call(func=called, args=arguments):
+            if isinstance(called, ast.Name) and called.id in _SHOWING:
+                return next(filter(None, map(_secret_in, arguments)), "")
+            names = [each.id if isinstance(each, ast.Name) else each.attr for each in _chain(called)]
+            if not _ASKING.isdisjoint(names):
+                return _TYPED
+            texts = [each.value for each in arguments if isinstance(each, ast.Constant)]
+            told = [text.rstrip(" :?>") for text in texts if type(text) is str]
+            if not _COMMANDS.isdisjoint(names):
+                told = [word for text in told for word in WORD.findall(text)]
+            held = called.value if isinstance(called, ast.Attribute) else None
+            return next(filter(is_secret_name, [*names, *told]), "") or _secret_in(held)
+    return ""
+
+
+def _chain(called: ast.expr | None) -> Iterator[ast.Name | ast.Attribute]:
+    while isinstance(called, ast.Attribute):
+        yield called
+        called = called.value
+    if isinstance(called, ast.Name):
+        yield called
 
 
 def _named(name: object, value: Any, secret: str, depth: int) -> Iterator[tuple[str, object]]:
@@ -535,6 +667,8 @@ def _named(name: object, value: Any, secret: str, depth: int) -> Iterator[tuple[
     if is_secret_name(name):
         secret = name_text(name)
     kind = type(value)
+    if not secret and kind is tuple and len(value) in _PAIRS and is_secret_name(value[0]):  # of headers
+        secret = name_text(value[0])
     if _is_plain(kind):
         if secret:
             yield secret, value
@@ -549,23 +683,56 @@ def _named(name: object, value: Any, secret: str, depth: int) -> Iterator[tuple[
             return
 
 
+_PLAIN = (str, int, float, bytes, bytearray, bool, memoryview)
+_PAIRS = (2, 3)  # entries: httpx keeps a name twice
+
+
 def _is_plain(kind: type) -> bool:
-    return kind is str or kind is int or kind is float or kind is bytes or kind is bytearray or kind is bool
+    return is_one_of(kind, _PLAIN)
 
 
 def _entries(value: Any, secret: str) -> Iterable[tuple[object, Any]]:
     if (parts := parts_of(value)) is not None:
         return parts.entries
-    if library_of(value) is not None:
+    if (library := library_of(value)) == "xarray":
+        return _parts_of_xarray(value)
+    if library is not None:
         return secret_columns(value, everything=bool(secret))
     kind = type(value)
+    if kind is types.FunctionType:
+        return _given_to_function(value)
+    if kind is types.GeneratorType:
+        return dict(value.gi_frame.f_locals).items() if value.gi_frame is not None else ()
+    if kind is contextvars.ContextVar:
+        return [(value.name, value.get())]
+    if (kind is io.StringIO or kind is io.BytesIO) and secret:
+        return [("", value.getvalue())]
     if kind is types.ModuleType:  # such as a config.py, or openai with its api_key
         return [(name, held) for name, held in snapshot(vars_of(value)).items() if is_secret_name(name)]
     if issubclass(kind, type):
         return _settings_of(value)
     if module_of(kind) == "builtins":
-        return ()
+        return instance_vars(value).items() if issubclass(kind, BaseException) else ()
     return chain(slots_of(value).items(), instance_vars(value).items(), _settings_of(kind))
+
+
+def _given_to_function(function: types.FunctionType) -> Iterator[tuple[object, Any]]:
+    """Yield what a function holds: the defaults of its parameters, the variables around it, and its attributes."""
+    code, defaults = function.__code__, function.__defaults__
+    if type(defaults) is tuple:
+        yield from zip(code.co_varnames[code.co_argcount - len(defaults) :], defaults, strict=False)
+    if type(function.__kwdefaults__) is dict:
+        yield from function.__kwdefaults__.items()
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+        with suppress(ValueError):  # nothing is in it yet
+            yield name, cell.cell_contents
+    yield from instance_vars(function).items()
+
+
+def _parts_of_xarray(value: object) -> Iterable[tuple[object, Any]]:
+    held = slots_of(value) | instance_vars(value)
+    name = held.get("_name")
+    return [(name if key == "_variable" and type(name) is str else key, part) for key, part in held.items()]
 
 
 def _settings_of(kind: type) -> Iterable[tuple[object, Any]]:
@@ -582,9 +749,19 @@ def name_text(name: Any) -> str:
     return str.__str__(name) if issubclass(type(name), str) else ""
 
 
-def _as_text(value: Any) -> str | None:
-    if type(value) is bytes or type(value) is bytearray:
-        return bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
-    if type(value) is int and abs(value) < _LARGEST_NUMBER:
-        return str(value)
-    return str.__str__(value) if issubclass(type(value), str) else None
+_SCHEME = re.compile(r"[A-Za-z][\w-]{1,20} (\S+)")  # of a header: "Token …"
+
+
+def _as_texts(value: Any) -> Iterator[str]:
+    """Yield a value as text, and what follows the scheme in one of a header."""
+    text: str | None = None
+    if type(value) is bytes or type(value) is bytearray or type(value) is memoryview:
+        text = bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
+    elif type(value) is int and abs(value) < _LARGEST_NUMBER:
+        text = str(value)
+    elif issubclass(type(value), str):
+        text = str.__str__(value)
+    if text is not None:
+        yield text
+        if scheme := _SCHEME.fullmatch(text):
+            yield scheme[1]

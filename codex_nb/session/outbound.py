@@ -317,6 +317,8 @@ _ESCAPED_BREAK = re.compile(r"(?<!\\)\\++(?:[nrt]|\Z)")
 _NAMES_OF_KINDS = {
     "a password in an address": "password",
     "a password of a command": "password",
+    "a password in words": "password",
+    "a token in words": "token",
     "a password of a database": "password",
     "a bearer token": "token",
     "a token in an address": "token",

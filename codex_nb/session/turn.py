@@ -64,7 +64,7 @@ from codex_nb.session.structured_output import SchemaMismatch
 from codex_nb.session.thread_file import CHANGED, EDITED, REPAIR
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, ToolResult
-from codex_nb.tools.nbmodel import truncate
+from codex_nb.tools.nbmodel import Cell, truncate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
@@ -246,6 +246,7 @@ def _essence(call: Item) -> tuple[str, ...]:
 
 
 RESULT_LIMIT = 20_000
+_LINES_LEARNED_FROM = 100
 VARIABLES = "Variables: {changes}."
 REJECTED = "The user rejected this call; it did not run."
 
@@ -367,17 +368,19 @@ class ToolCallExecution:
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
             result = ToolResult(f"{type(error).__name__}: {_message_of(error)}", ok=False)
         if tool.effect in {Effect.EDIT, Effect.EXECUTE} and not self.stopped:  # inserted cells may run
-            await self._learn()
+            await self._learn(decision.code if edited else request.code, result.text)
         note = EDITED.format(code=decision.code) if edited else ""
         text = f"{result.text}\n{VARIABLES.format(changes=result.changes)}" if result.changes else result.text
         return self._answer(text, ok=result.ok, images=result.images, note=note, is_data=True)
 
-    async def _learn(self) -> None:
-        """Learn the secrets that the code has put into variables: later outputs may show them."""
+    async def _learn(self, code: str | None, text: str) -> None:
+        """Learn the secrets that the code has put into variables or shown: later outputs may show them."""
         ports = self._context.ports
         if (kernel := ports.kernel) is not None:
+            outputs = tuple({"text": line} for line in text.splitlines()[:_LINES_LEARNED_FROM])
+            cells = [Cell("code", code or "", outputs=outputs)]
             self._context.learn(
-                await ports.main_thread.call(lambda: secrets_of_namespace(kernel.namespace()))
+                await ports.main_thread.call(lambda: secrets_of_namespace(kernel.namespace(), cells))
             )
 
     def _answer(

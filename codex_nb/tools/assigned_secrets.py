@@ -95,27 +95,38 @@ _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode",
 # Calls whose last argument without a name is a password, and calls in which what looks made by a machine is a key.
 _LOGINS = word_set(
     "login signin authenticate log_in sign_in pymysql.connect mysqldb.connect psycopg2.connect psycopg.connect"
-    " cx_oracle.connect oracledb.connect pymssql.connect ftp ftp_tls redis strictredis"
+    " cx_oracle.connect oracledb.connect pymssql.connect ftp ftp_tls redis strictredis getconnection"
+    " plaintextauthprovider"
 )
 _TAKE_KEYS = word_set(
     "openai asyncopenai anthropic asyncanthropic github gitlab fernet hmac.new minio fred oauthhandler newsapiclient"
-    " telegramclient decrypt"
+    " telegramclient decrypt groq mistral pinecone hfapi inferenceclient webclient telebot pro_api aes.new"
 )
 _CALLED = (
     "login log_in signin sign_in authenticate connect ftp ftp_tls redis openai anthropic github gitlab fernet minio"
-    " fred decrypt"
+    " fred decrypt groq mistral pinecone pro_api"
 )
 _CALLS = tuple(
     f"{name}("
     for name in (
         *in_each_case(f"{_CALLED} hmac.new", ""),
         *["OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"],
+        *[
+            "getConnection",
+            "PlainTextAuthProvider",
+            "HfApi",
+            "InferenceClient",
+            "WebClient",
+            "TeleBot",
+            "AES.new",
+        ],
         *["OAuthHandler", "NewsApiClient", "TelegramClient"],
     )
 )
 _ARGUMENTS_BEFORE_PASSWORD = 2  # of a connection to anything
 _GROUPS = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}")  # as Google makes passwords for programs
 _LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
+_SETS = re.compile(r"(?:[sS]et|[pP]ut|SET|PUT)(?:_|(?=[A-Z])|env|default|attr|\Z)|sub\Z")
 _NAMES_BEFORE_IN = 4
 _NAMES_OF_NAMES = frozenset({"name", "key"})
 _SIGNS_AT_END = frozenset("\"'=:|>&!-+\\,([{")
@@ -143,8 +154,8 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     if read != text:
         names = _places_in(text, names, breaks)
     text = read
-    for stroke in _STROKES:
-        text = text.replace(stroke, "|")
+    for sign, plain in _PLAIN_SIGNS.items():
+        text = text.replace(sign, plain)
     if calls := dict.fromkeys(_calls(text, words), True):
         names = dict(sorted({**names, **calls}.items()))
     places, near = list(names), list(islice(_near_values(text, names), MAX_NAMES + 1))
@@ -154,6 +165,7 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
         (_read, near),
         (_direct, near),
         (_secrets_in_lists, near),
+        (_filled_in, near),
         (_secrets_in_lines, places),
         (_secrets_in_html, places),
     ):  # each in the order of the text
@@ -248,7 +260,7 @@ _ARGUMENT = re.compile(
     r"(?:[ \t]+|[\"'],\s*[\"'])(?P<value>[^\s\"'|;&<>-][^\s\"'|;&<>]*)|[ \t]+(?P<quoted>[\"'][^\"'\n]+)"
 )
 _ENTRY = re.compile(
-    r"[\"']?[\s,{]{1,20}[\"']?(?i:value|default|content)[\"']?\s*[:=]\s*(?P<quoted>[\"'])?(?P<value>[^\s\"',;{}()<>]+)"
+    r"[\"']?[\s,{]{1,20}(?:\w{1,20}=[\w.]{1,20},\s?){0,3}[\"']?(?i:value|default|content)[\"']?\s*[:=]\s*(?P<quoted>[\"'])?(?P<value>[^\s\"',;{}()<>]+)"
 )
 _ELEMENT = re.compile(
     r"[\"']?(?:[ \t][^<>\n]{0,80})?>\s*(?P<value>[^<>\s][^<>\n]{0,500}?)\s*</"
@@ -257,12 +269,17 @@ _ELEMENT = re.compile(
 _QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
 _WORD_AFTER = re.compile(
     r"[*_\"'\])]{0,4}(?:[ \t](?:(?:for|of)[ \t][^\s:]{1,60}|provided|supplied|given))?"
-    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are):?(?=[ \t]))?[ \t*_|`\"']{0,6}"
+    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are|ist|lautet|es|est|è|é|är|er|jest):?(?=[ \t]))?"
+    r"[ \t*_|`\"']{0,6}"
     r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
 _INPUT = re.compile(
     r"\n[ \t]+[^\n]{0,300}?\binput_value=(?P<quote>[\"'])(?P<value>[^\"'\n]+)(?P=quote)"
 )  # of pydantic
+_ISSUE = re.compile(
+    r"[\"'](?:,\s?[\"']?[\w.]{1,40}[\"']?){0,4},?[)\]],[^\n]{0,200}?[\"']input[\"']:\s?(?P<quote>[\"'])"
+    r"(?P<value>[^\"'\n]+)(?P=quote)"
+)  # of a validation: where, and what was given
 _ARROW = " \t->"
 _PATH = "._-" + ascii_letters + digits
 
@@ -307,6 +324,40 @@ def _before_arrow(text: str, place: int, name: str) -> Iterator[NamedSpan]:
             yield first + start, first + start + len(value), name
 
 
+_PLACEHOLDERS = re.compile(r"\?|%s|\$\d{1,2}|\{\w{0,20}\}")
+_GETS_PLACEHOLDER = re.compile(rf"[`\"\]]?\s?[:=]\s?['\"]?(?:{_PLACEHOLDERS.pattern})")
+_FILLS = re.compile(
+    r"[^\"'\n]{0,300}+[\"']{1,3}\s{0,20}+(?:,\s{0,20}+|%\s?|\.format)(?=[(\[\"'])"
+    r"|[^\[\]]{0,300}+\]\s{0,20}+\[parameters:\s?(?=[(\[])"
+)
+_FILLED = re.compile(
+    r"[(\[,\s]{0,20}+(?:(?P<quote>[\"'])(?P<value>[^\"'\n]{0,500}+)(?P=quote)|[\w.+-]{1,100}+)"
+)
+_MOST_FILLED = 20
+
+
+def _filled_in(text: str, places: list[int]) -> Iterator[NamedSpan]:
+    """Yield the secrets that are put in for a placeholder: ``"password={}".format("…")``, ``"token = ?", ("…",)``."""
+    for place in places:
+        name = WORD.match(text, place)
+        gets = _GETS_PLACEHOLDER.match(text, name.end()) if name else None
+        if name is None or gets is None or not is_secret_name(name[0]):
+            continue
+        fills = _FILLS.match(text, gets.end())
+        if fills is None:
+            continue
+        start = max(text.rfind(sign, max(0, place - _AROUND), place) for sign in "\"'[\n")
+        number, end = len(_PLACEHOLDERS.findall(text, max(0, start), gets.end())), fills.end()
+        for _ in range(min(number, _MOST_FILLED)):
+            element = _FILLED.match(text, end)
+            if element is None:
+                break
+            end = element.end()
+        else:
+            if element and element["quote"] and is_secret_value(name[0], element["value"]):
+                yield (*element.span("value"), name[0])
+
+
 def _is_word(value: str) -> bool:
     return is_opaque(value) and not is_placeholder(value) and not ATTRIBUTES.fullmatch(value)
 
@@ -321,6 +372,7 @@ _FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, s
     (_ENTRY, lambda _before: True, _is_argument_of_name),
     (_ELEMENT, "<:>\"'".__contains__, is_secret_value),
     (_INPUT, "\n".__contains__, is_secret_value),
+    (_ISSUE, "\"'".__contains__, is_secret_value),
     (_QUOTED, lambda before: before not in {"'", '"'}, is_secret_value),
     (_WORD_AFTER, lambda _before: True, lambda _name, value: _is_word(value.rstrip(".:!?"))),
 )
@@ -435,7 +487,8 @@ class _Bracket:
     marks a subscript or a call, whose strings name its result: ``environ["TOKEN"]``, ``get("token")``. ``values`` are
     the strings in the bracket, which a later ``name="token"`` may name. ``called`` is the name of a call, or of what
     it is assigned to, in whose arguments what looks made by a machine is secret: ``set_token("…")``; so is the last one
-    of a login, whose arguments are counted, behind ``before_password`` others.
+    of a login, whose arguments are counted, behind ``before_password`` others. ``sets`` marks the arguments of a call
+    that gives the second one to the name that is the first: ``setenv("TOKEN", "…", 1)``.
     """
 
     inherited: str = ""
@@ -445,6 +498,7 @@ class _Bracket:
     paired: str = ""
     called: str = ""
     before_password: int = 0  # or it takes none
+    sets: bool = False
     number: int = 0
     names: list[str] = field(default_factory=list)
     strings: list[str] = field(default_factory=list)
@@ -516,7 +570,9 @@ class _Reader:
         bracket.strings += [] if "[redacted:" in value else [value]
         name = bracket.compared
         if not name and (_KEY_FOLLOWS.match(self._text, after) is None or self._is_assigned(start)):
-            is_pair = bracket.paired and is_opaque(value) and _CLOSES.match(self._text, after)
+            is_pair = (
+                bracket.paired and is_opaque(value) and (bracket.sets or _CLOSES.match(self._text, after))
+            )
             name = bracket.secret or (bracket.paired if is_pair else "")
             if not name and bracket.called and is_opaque(value):
                 name = bracket.called
@@ -604,8 +660,11 @@ class _Reader:
         if sign == "{" and callee and is_secret_name(callee):  # C++ initialises so
             called = callee
         is_lookup = callee is not None and sign != "{"
+        sets = sign == "(" and callee is not None and _SETS.match(callee.rpartition(".")[2]) is not None
         self._brackets.append(
-            _Bracket(inherited, is_lookup, inherited, called=called, before_password=before_password)
+            _Bracket(
+                inherited, is_lookup, inherited, called=called, before_password=before_password, sets=sets
+            )
         )
 
     def _colon(self, end: int) -> None:
@@ -646,9 +705,11 @@ def _joined(names: list[str]) -> list[str]:
 
 _LONGEST_ROW = 1_000
 _LONGEST_LIST = 300  # characters before a name
-_DELIMITERS = ",;\t| "  # a blank stands for any number of them
-_ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;\t-]*+")
+_DELIMITERS = ",;\t|& "  # a blank stands for any number of them
+_ENDS_ROW = " \\"  # in LaTeX, whose cells are between ampersands
+_ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;&\\\t-]*+")
 _STROKES = "│┆┃║"  # between the cells of a table that is drawn
+_PLAIN_SIGNS = dict.fromkeys(_STROKES, "|") | {"\N{FULLWIDTH COLON}": ":", "\N{FULLWIDTH EQUALS SIGN}": "="}
 _RULE = re.compile(r"[\s|:+=\u2500-\u257f-]++")
 _BEGINS_RULE = frozenset(" \t\r|:+=-├╞┡╠")
 _TYPES = frozenset({"varchar", "string", "object"})  # which DuckDB writes below a name
@@ -666,7 +727,7 @@ _LIST = re.compile(
 )
 _EACH = re.compile(_LIST_ELEMENT)
 _BETWEEN = re.compile(
-    r"\s*+(?:(?P<values>(?i:values?)|==?)\s*+|[\"']?\s*+,\s*+|\w++\s*+=\s*+)[(\[]?(?=[(\[])"
+    r"\s*+(?:(?P<values>(?i:values?)|==?)\s*+|[\"']?\s*+,\s*+|\w++\s*+=\s*+|\]\s*+\[parameters:\s*+)[(\[]?(?=[(\[])"
 )
 _COLUMNS = re.compile(r"columns\s?=\s?\Z")
 
@@ -707,6 +768,8 @@ def _size_of_rows(line: str, names: list[str], delimiter: str) -> int:
     if delimiter == " ":
         are_apart = re.search(r"\S \S", line) is None
         return len(names) + 1 if line[:1] == " " else len(names) * (are_apart and len(names) > 1)
+    if delimiter == "&" and not line.rstrip().endswith("\\\\"):
+        return 0
     return len(names) * (len(names) > 1 and names[0].partition(" ")[0] not in _IMPORTS)
 
 
@@ -720,11 +783,13 @@ def _rows(text: str, start: int, delimiter: str, size: int) -> Iterator[tuple[in
         end = text.find("\n", start, start + _LONGEST_ROW)
         end = min(len(text), start + _LONGEST_ROW) if end < 0 else end
         line = text[start:end]
-        if line[:1] not in _BEGINS_RULE or not _RULE.fullmatch(line):
+        is_rule = line[:1] in _BEGINS_RULE and _RULE.fullmatch(line)
+        if not is_rule and not (delimiter == "&" and line[:1] == "\\"):
             if '"' in line:
                 cells = [text[slice(*cell)] for cell in _cells(text, start, end, delimiter)]
             else:
                 line = line.strip(" |") if delimiter == "|" else line
+                line = line.rstrip(_ENDS_ROW) if delimiter == "&" else line
                 cells = line.split(None if delimiter == " " else delimiter)
             if len(cells) != size:
                 return
@@ -734,6 +799,7 @@ def _rows(text: str, start: int, delimiter: str, size: int) -> Iterator[tuple[in
 
 def _cells(text: str, start: int, end: int, delimiter: str) -> list[Span]:
     line = _QUOTED_CELL.sub(lambda quoted: "x" * len(quoted[0]), text[start:end])
+    line = line.rstrip(_ENDS_ROW) if delimiter == "&" else line
     if delimiter == " ":
         return [(start + cell.start(), start + cell.end()) for cell in re.finditer(r"\S+", line)]
     if delimiter == "|":

@@ -90,6 +90,8 @@ _CREDENTIAL_FILES = """
     *.tfstate* *.tfvars *.tfvars.json wp-config.php local_settings.py local.settings.json databricks.cfg databrickscfg
     kaggle.json database.yml appsettings*.json settings-security.xml hosts.yml profiles.yml condarc
     *service*account*.json *adminsdk*.json client_secret* *accesskeys.csv rootkey.csv gha-creds-* sftp-config.json
+    sftp.json filezilla*.xml storage_state.json gradle.properties nuget.config airflow.cfg *.mobileconfig dump.rdb
+    *passwörter* *kennwörter* *motsdepasse* *contraseñas* *contrasenas* *senhas* *пароли* *lösenord* *密码* *密碼*
     sitemanager.xml recentservers.xml logins.json key3.db key4.db cookies cookies.txt cookies.json cookies.sqlite
     login?data jupyter_server_config.json jupyter_notebook_config.json wg?.conf wpa_supplicant.conf *.nmconnection
     *.jceks mysql*.cnf odbc.ini odbcinst.ini *.pgpass connections.toml azureauth.json google-services.json

@@ -71,7 +71,8 @@ _HANDING_ON = word_set(
     "list tuple set frozenset dict sorted reversed enumerate zip filter iter next copy deepcopy str repr bytes int"
     " float vars getattr items values keys get pop popitem head tail tolist to_list to_dict to_numpy to_frame view"
     " array asarray Series DataFrame Index deque OrderedDict SimpleNamespace select slice limit clone lazy collect"
-    " column to_pandas to_arrow to_pylist to_pydict to_dicts rows"
+    " column to_pandas to_arrow to_pylist to_pydict to_dicts rows ascii format join map dumps loads getvalue splitlines"
+    " to_csv to_json to_string to_html to_markdown to_latex to_records"
 )
 
 
@@ -113,7 +114,22 @@ def _attributes_set(source: str) -> frozenset[tuple[str, str]]:
                 func=ast.Name(id="setattr"), args=[ast.Name(id=owner), ast.Constant(value=str(name)), *_]
             ):
                 found.add((owner, name))
+            case ast.Subscript(value=held, slice=ast.Constant(value=str(name)), ctx=ast.Store()):
+                found |= {(owner, name) for owner in _whose_names(held)}
+            case ast.Call(func=ast.Attribute(value=held, attr="update"), keywords=keywords):
+                found |= {(owner, each.arg) for owner in _whose_names(held) for each in keywords if each.arg}
     return frozenset(found)
+
+
+def _whose_names(held: ast.expr) -> set[str]:
+    """Return the name of the module or class whose dictionary an expression is: ``vars(math)``, ``math.__dict__``."""
+    match held:
+        case ast.Attribute(value=ast.Name(id=owner), attr="__dict__"):
+            return {owner}
+        case ast.Call(func=ast.Name(id="vars"), args=[ast.Name(id=owner)]):
+            return {owner}
+        case _:
+            return set()
 
 
 @functools.lru_cache(maxsize=_TREES)
@@ -360,6 +376,8 @@ def _carries(value: ast.expr, hidden: AbstractSet[str]) -> bool:
                 waiting += _given_to(call)
             case ast.Call(func=ast.Attribute(value=owner, attr=name)) as call if name in _HANDING_ON:
                 waiting += [owner, *_given_to(call)]
+            case ast.BinOp(left=ast.Constant(value=str() | bytes()), op=ast.Mod(), right=inner):
+                waiting.append(inner)
     return False
 
 

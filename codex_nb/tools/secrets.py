@@ -13,7 +13,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, compress, count, islice, pairwise
+from itertools import accumulate, chain, compress, count, islice, pairwise
 from operator import add
 from string import digits
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _STEMS = (
     "passw passphrase passcode pincode wort wachtwoord contrase cred secret motdepasse mnemonic apikey sessid sessionid"
     " adgangskode haslo hasło heslo jelszo jelszó lösenord passord salasana sifre şifre"
-    " пароль 密码 密碼 口令 パスワード 비밀번호"
+    " пароль 密码 密碼 口令 パスワード 비밀번호 contrasenya kodeord lozinka lykilor parool slapta парол 암호 סיסמ"
 )
 _LAST_STEMS = (
     "pass passe pat pw pword psk phrase code otp pem wd webhook cookie salt senha string str auth authorization key"
-    " token totp jwt bearer dsn url uri"
+    " token totp jwt bearer dsn url uri mdp"
 )
 
 
@@ -72,6 +72,8 @@ _PASSWORD = re.compile(
 _PASSWORD_WORDS = word_set(
     "senha creds otp pincode cred pw psk totp mnemonic jwt jwts sessid sessionid phpsessid jsessionid adgangskode haslo"
     " hasło heslo jelszo jelszó lösenord passe passord salasana sifre şifre 密碼 口令 비밀번호"
+    " contrasenya kodeord lozinka lykilorð lykilord parool slaptažodis slaptazodis парола 암호 סיסמה"
+    " requirepass masterauth mdp"
 )
 _LAST_WORDS = frozenset({"pass", "salt", "salts", "cookie", "cookies", "auth", "bearer"})
 _ANYWHERE = frozenset(
@@ -109,7 +111,11 @@ _QUANTITIES = word_set(
 
 # Whose key, token or pass it is: with one of these before it, it opens something.
 _OWNERS = word_set(
-    "access account admin adm aes airtable algolia alpaca anthropic api app application auth aws azure bearer"
+    "access account admin adm aes anydesk apify asana assemblyai auth0 brave brevo cartesia clerk coingecko decrypt"
+    " decryption etherscan exa firecrawl fmp functions giphy infura jina kraken modal neon okta opencage pexels plaid"
+    " postmark preshared qwen rapidapi resend riot runpod segment serper shopify square steam tmdb tomtom trello turso"
+    " unsplash upstash vast zoom"
+    " airtable algolia alpaca anthropic api app application auth aws azure bearer"
     " binance bot bucket census cipher claude client cloudflare coinbase cohere consumer crypt crypto csrf"
     " databricks datadog db deepgram deepseek deploy deployment devops discord docker dropbox elastic elevenlabs"
     " encrypt encryption facebook fernet finnhub firebase fireworks fred ftp gcp gemini gh git github gitlab google gpg"
@@ -178,7 +184,9 @@ def split_words(name: str) -> list[str]:
 def _is_secret(name: str) -> bool:
     if _STEM.search(name) is None:
         return False
-    # ``-DapiKey=…`` defines a property.
+    # ``-DapiKey=…`` and ``-PapiKey=…`` define a property.
+    if name[:1] == "P" and name[1:2].islower() and _is_secret(name[1:]):
+        return True
     words = split_words(name[1:] if name[:1] == "D" and name[1:2].islower() else name)
     if not words or words[0] in _QUANTITIES:
         return False
@@ -405,12 +413,15 @@ def _is_phrase(words: str) -> bool:
 # consumed whether or not it turns out to be a key.
 _THREE_PARTS = r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?+)?+"
 _PRIVATE_KEY = (
-    r"-----?(?<!-{6}) ?BEGIN [A-Z0-9 ]*?PRIVATE KEY(?: BLOCK)? ?----"
-    r"(?:(?!-----? ?END [A-Z0-9 ]*+ ?----)[\s\S])*+(?:-----? ?END [A-Z0-9 ]*+ ?-----?|\Z)"
+    r"-----?(?<!-{6}) ?BEGIN (?:[A-Z0-9 ]*?(?:PRIVATE KEY(?: BLOCK)?|SEED)|OpenVPN Static key V1) ?----"
+    r"(?:(?!-----? ?END [A-Za-z0-9 ]*+ ?----)[\s\S])*+(?:-----? ?END [A-Za-z0-9 ]*+ ?-----?|\Z)"
 )
 _PUTTY_KEY = r"Private-Lines:[ \t]*+\d++\s++(?P<value>(?:[A-Za-z0-9+/=]{16,}+\s*+)+)"
 # The values of a manifest of Kubernetes, which base64 only dresses up.
-_MANIFEST = r"(?:\n|\A)(?:data|stringData):[ \t]*\n(?P<value>[ \t]++\S[^\n]*+(?:\n[ \t]++\S[^\n]*+)*+)"
+_MANIFEST = (
+    r"(?:\n|\A)(?P<indent>[ \t]*+)(?:data|stringData):[ \t]*"
+    r"(?:(?P<flow>\{)|\n)(?P<value>(?(flow)[^{}\n]++|(?P=indent)[ \t]++\S[^\n]*+(?:\n(?P=indent)[ \t]++\S[^\n]*+)*+))"
+)
 _JSON_MANIFEST = r'"(?:data|stringData)"\s*+:\s*+\{(?P<value>[^{}]*+)\}'
 _HASHED = (
     r"\$(?:apr1|[156y]|2[abxy]|argon2(?:id?|d)|scrypt|s2|pbkdf2[\w-]{0,20})\$[A-Za-z0-9./$,=+-]{20,}"
@@ -430,22 +441,32 @@ _AUTHORIZATION = (
 
 _LOGINS = r"(?:docker|podman|nerdctl|oras|crane|helm|az|oc|twine|cf)[ \t]+(?:(?:registry|acr)[ \t]+)?(?:login|upload)"
 _CURL = r"(?:curl|wget|https?|xh)"
+_TAKE_P = r"cqlsh|beeline|rabbitmqadmin|rdesktop|hydra|crackmapexec|nxc|evil-winrm|psexec|ncftp\w*|supabase|steghide"
 # Of an option of a command: the programs that take a password there, and what stands before it in the argument.
 _OPTIONS = (
-    ("p", rf"sshpass|mongo\w*|useradd|usermod|{_LOGINS}", ""),
-    ("p tight", r"mysql\w*|mariadb[\w-]*|7z\w?", ""),
-    ("P", r"sqlcmd|bcp|[io]sql|(?:un)?zip|mosquitto_\w+", ""),
+    ("p", rf"sshpass|mongo\w*|useradd|usermod|{_LOGINS}|{_TAKE_P}", ""),
+    ("p tight", r"mysql\w*|mariadb[\w-]*|7z\w?|u?n?rar", ""),
+    ("P", r"sqlcmd|bcp|[io]sql|(?:un)?zip|mosquitto_\w+|ipmitool", ""),
     ("N", "ssh-keygen", ""),
     ("a", "redis-cli", ""),
-    ("w", r"ldap\w+", ""),
-    ("k", "openssl", ""),
+    ("a", r"https?", ":"),
+    ("w", r"ldap\w+|security", ""),
+    ("k", r"openssl|nuget", ""),
+    ("t", r"doctl|vercel|codecov", ""),
+    ("E", "curl", ":"),
+    ("A", r"snmp\w+", ""),
+    ("X", r"snmp\w+", ""),
     ("K", "openssl", ""),
     ("u", _CURL, ":"),
+    ("u", "lftp", ","),
     ("U", r"smbclient|rpcclient", "%"),
     ("b", "curl", "="),
     ("b", "gh[ \\t]+secret", ""),
     ("user", _CURL, ":"),
     ("proxy-user", _CURL, ":"),
+    ("proxy", _CURL, ":"),
+    ("cert", _CURL, ":"),
+    ("value", r"(?:az[ \t]+keyvault|aws[ \t]+ssm)[^\n]{0,200}", ""),
     ("auth", _CURL, ":"),
     ("cookie", _CURL, "="),
     ("oauth2-bearer", _CURL, ""),
@@ -457,8 +478,8 @@ for _option, _names, _sign in _OPTIONS:
     _program = re.compile(rf"(?<![\w./-])(?:{_names})(?:\.exe)?(?:[ \t]|[\"'],)")
     _PROGRAMS.setdefault(_option.split()[0], []).append((_option.endswith(" tight"), _program, _sign))
 _OPTION = re.compile(
-    r"[ \t\"']-(?:(?P<letter>[pPNawkKuUb])(?P<gap>[ \t]*+(?:[\"'],\s*+(?=[\"']))?+)"
-    r"|-(?P<word>user|proxy-user|auth|cookie|oauth2-bearer|pass|body)(?:[ \t=]++|[\"'],\s*+(?=[\"'])))"
+    r"[ \t\"']-(?:(?P<letter>[pPNawkKuUbtEAX])(?P<gap>[ \t]*+(?:[\"'],\s*+(?=[\"']))?+)"
+    r"|-(?P<word>user|proxy-user|proxy|cert|value|auth|cookie|oauth2-bearer|pass|body)(?:[ \t=]++|[\"'],\s*+(?=[\"'])))"
     r"[\"']?(?P<value>[^\s\"'|;<>-][^\s\"'|;<>]*+)"
 )
 _LONGEST_COMMAND = 150
@@ -467,15 +488,37 @@ _OTHER_COMMANDS = (
     r"(?:htpasswd[ \t]++-\w*b\w*|\bmc[ \t]++alias[ \t]++set[ \t]++\S{1,100})[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++"
     r"[\"']?(?P<value>[^\s\"']{4,})"
 )
+_POSITIONAL = (
+    r"(?:rabbitmqctl[ \t]++(?:add_user|change_password)|poetry[ \t]++config[ \t]++http-basic\.\S{1,60}"
+    r"|mosquitto_passwd[ \t]++-b[ \t]++\S{1,60}|bw[ \t]++login)[ \t]++\S{1,60}[ \t]++"
+    r"|(?:poetry[ \t]++config[ \t]++pypi-token\.\S{1,60}|vault[ \t]++(?:operator[ \t]++)?unseal|cargo[ \t]++login"
+    r"|bw[ \t]++unlock|qpdf[ \t]++--encrypt|pdftotext[ \t]++-[uo]pw|openssl[ \t]++passwd[ \t]++-\w++"
+    r"|schtasks[^\n]{1,150}?/rp|signtool[^\n]{1,150}?/p)[ \t]++"
+)
+_POSITIONAL_HINTS = (
+    *("rabbitmqctl", "poetry config", "mosquitto_passwd", "bw login", "bw unlock", "unseal ", "cargo login"),
+    *("qpdf ", "pdftotext ", "openssl passwd", "schtasks ", "signtool "),
+)
+_BY_POSITION = rf"\b(?:{_POSITIONAL})[\"']?(?P<value>[^\s\"'-][^\s\"']{{3,}})"
+_HERE_STRING = (
+    r"(?:--password-stdin|--with-token|\b(?:passwd|chpasswd|sudo|su|kinit|pass|secret-tool|read|cryptsetup|gh|gpg|op)\b)"
+    r"[^\n<]{0,80}+<<<[ \t]*+[\"']?(?:\w{1,60}:)?+(?P<value>[^\s\"'$]{4,})"
+)
 _SECURE_STRING = r"(?i:ConvertTo-SecureString)[ \t]++(?:-String[ \t]++)?[\"'](?P<value>[^\"'\n]{4,})"
 _LOGIN_COMMAND = (
     r"(?:vault|wandb|huggingface-cli|hf auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
     r"(?P<value>[^\s\"']{16,})"
 )
 _PIPED = (
-    r"(?:echo|printf)[ \t]++(?:-\w++[ \t]++)?[\"']?(?:[^\s:\"'|]{1,60}:)??(?P<value>[^\s\"'|$]++)"
+    r"(?:echo|printf)[ \t]++(?:-\w++[ \t]++)?(?:[\"']%s(?:\\n)?[\"'][ \t]++)?[\"']?"
+    r"(?:[^\s:\"'|]{1,60}:)??(?P<value>[^\s\"'|$]++)"
     r"[\"']?[ \t]*+\|[^\n|]{0,100}?"
-    r"(?:--password-stdin|--with-token|chpasswd|sudo[ \t]++-\w*S|passwd|--stdin)"
+    r"(?:--password-stdin|--with-token|chpasswd|sudo[ \t]++-\w*S|passwd|--stdin|kinit|cryptsetup"
+    r"|passphrase-fd|secrets?[ \t]++(?:create|put|set|versions)|vercel[ \t]++env)"
+)
+_PIPED_HINTS = (
+    *("stdin", "with-token", "passwd", "sudo", "kinit ", "cryptsetup ", "passphrase-fd", "vercel env"),
+    *("secret create", "secret put", "secret set", "secrets create", "secrets versions"),
 )
 _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
 _IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
@@ -489,6 +532,44 @@ _KEY_OF_USER = (
     r"username[\"']\s*+:\s*+[\"'][^\"'\n]{1,100}[\"']\s*+,\s*+[\"']key[\"']\s*+:\s*+[\"']"
     r"(?P<value>[a-f0-9]{32})[\"']"
 )
+# Of a password and of a key or token, in the words of languages whose names are not read: "clave API: …".
+_WORDS_OF_PASSWORDS = (
+    "parola parola|d'ordine парола contraseña clave losung geslo lykilorð slaptažodis parole sandi kata|sandi mật|khẩu"
+    " κωδικός κωδικός|πρόσβασης пароль 密码 密碼 口令 パスワード 비밀번호 암호 كلمة|المرور كلمة|السر رمز|عبور סיסמה"
+    " סיסמא पासवर्ड รหัสผ่าน"
+)
+_WORDS_OF_KEYS = (
+    "токен токен|доступа ключ|api api|ключ ключ секрет 令牌 密钥 秘钥 密鑰 api密钥 api密鑰 秘密鍵 apiキー キー"
+    " トークン api|키 api키 토큰 clé|api clé|d'api cle_api clave|api clave|de|api clave_api chiave|api"
+    " chiave_api chave|api chave|de|api chave_api api-schlüssel api|schlüssel api_schluessel"
+    " schlüssel zugriffstoken zugangstoken zugangsschlüssel geheimnis geheim klucz|api klucz_api"
+    " jeton jeton|d'accès jeton_acces token|d'accès token|de|acceso token|di|accesso"
+    " token|de|acesso api-sleutel api-nyckel api|anahtar\N{LATIN SMALL LETTER DOTLESS I}"
+    " khóa|api secreto segreto segredo"
+)
+_SAYS = (
+    r"(?:(?:[ \t][^\s:=\uff1a]{1,20}){0,4}?[ \t]*+[:=\uff1a\uff1d]|[ \t]*+(?:は|是|→|—"
+    r"|(?:lautet|ist|es|est|è|é|är|er|jest|je|on|[=-]>|-)(?=[ \t:]):?))[ \t]*+[\"'`「]?"
+)
+
+
+def _told_in(words: str) -> str:
+    """Return the pattern of a word of these and the value that it is said to have."""
+    listed = [form for word in words.split() for form in (word, word.upper(), word.replace("api", "API"))]
+    word = trie(dict.fromkeys(chain(listed, (each[:1].upper() + each[1:] for each in listed)), "")).replace(
+        r"\|", " "
+    )
+    return rf"{word}{_SAYS}(?P<value>[^\s\"'`<>|,;()\[\]{{}}=「」。、です]{{4,500}})"
+
+
+def _hints_of(words: str) -> tuple[str, ...]:
+    """Return the words; what is longer and begins with another one needs no hint of its own."""
+    listed = {word.lower().replace("|", " ") for word in words.split()}
+    return tuple(
+        word for word in listed if not any(word != each and word.startswith(each) for each in listed)
+    )
+
+
 _PGPASS = r":(?<=[\w.*-]:)(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
 
 
@@ -497,7 +578,30 @@ def _is_argument(value: str) -> bool:
     return len(value) > 3 and value[0] not in "$/.{<[" and not re.fullmatch(r"[\d.:]+(?:/\w+)?", value)  # noqa: PLR2004 -- as of passwords elsewhere
 
 
+def _is_typed(value: str) -> bool:
+    """Whether a text is a password as people make them, and no word, number, path or expression."""
+    has_digit = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    return (
+        has_digit
+        and len(value) >= MIN_SECRET_LENGTH
+        and is_unquoted_secret("password", value, is_tight=False)
+    )
+
+
 _AZURE_KEY = r"(?i:(?:Account|SharedAccess)(?:Key|Signature))\s*+=\s*+(?P<value>[A-Za-z0-9+/%]{20,}={0,2})"
+# The marks of keys of Azure, near the end of the random text that they are in.
+_AZURE_MARK = re.compile(
+    r"(?:JQQJ99[A-Za-z0-9]{18,30}|(?:AzFu|AzSe|AzCa|ACDb|\+(?:AMC|ASt|AEh|ASb|ARm|AIoT|ACR))[A-Za-z0-9+/_-]{5,7})\Z"
+)
+_SHORTEST_OF_AZURE, _BEFORE_MARK = 50, 40  # characters
+
+
+def _azure_keys(text: str) -> Iterator[tuple[int, int, str]]:
+    for start, end in stretches(low_bytes(text), _NO_BASE64, _SHORTEST_OF_AZURE):
+        if end - start < 2 * _SHORTEST_OF_AZURE and _AZURE_MARK.search(text, start + _BEFORE_MARK, end):
+            yield start, end, "an Azure key"
+
+
 _WEBHOOK = (
     r"(?P<value>hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{16,}"
     r"|discord(?:app)?\.com/api/webhooks/[\w/-]{16,}"
@@ -513,17 +617,53 @@ _PREFIXES = word_set(
     " nvapi- whsec_ dp.pt. dp.st. dp.ct. dp.sa. sntrys_ sntryu_ tgp_v1_ CCIPAT_ CCIPRJ_ lin_api_ lin_oauth_"
     " snyk_uat. snyk_sat. wandb_v1_ dckr_pat_ dckr_oat_ rubygems_ sb_secret_ pscale_pw_ pscale_tkn_"
     " pscale_oauth_ mdb_sa_sk_ vercel_blob_rw_ vcp_ vck_ sq0csp- sq0atp- ATATT3 ATCTT3 ATBB EAAB EAAC EAAG EAAM"
-    " ABSK ATOA AQVN LTAI AKCp cmVmdGtu hf_oauth_ api_org_ 1//0 rdme_ jina_"
+    " ABSK ATOA AQVN LTAI AKCp cmVmdGtu hf_oauth_ api_org_ 1//0 rdme_ jina_ glffct- glagent- glwt- GR1348941 sess-"
+    " bedrock-api-key- AQ.Ab e2b_ rpa_ apify_api_ bb_live_ ATSTT3 shptka_ shpua_ APP_USR- rzp_live_ rzp_test_ FLWSECK"
+    " CFPAT- xkeysib- xsmtpsib- mlsn. tskey- cfut_ cfat_ cfk_ hcaik_ hcalk_ hcxik_ hcxlk_ hcamk_ sgp_ NRJS- NRII- NRAL-"
+    " HRKU- vca_ vci_ vcr_ y0_ shippo_live_ shippo_test_ duffel_live_ duffel_test_ fio-u- tfp_ sm_aat_ tk-us- sha256~"
+    " CLOJARS_ IQoJb3JpZ2lu FwoGZXIvYXdz SWMTKN-1- secret-live- secret-test- ddw_ ddo_ tr_dev_ tr_prod_ signkey-prod-"
+    " signkey-test- testsk_ sk_prod_ sk_dev_ sk_svix_ bce-v3/ALTAK sk-lf- sk-helicone- m0- ls__ lin_wh_ crsr_ cog_"
+    " bkct_ zpka_ unkey_ tnt_"
 )
+_AFTER_PREFIX = r"[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+"
+_UUID = r"-[a-f0-9]{8}(?:-[a-f0-9]{4,12}){4}"
+# What follows those that tell less.
+_KEYS_OF_FORM = {
+    "EAA": r"[A-Za-z0-9]{100,}",
+    "EAAA": r"[lE][A-Za-z0-9_-]{55,70}(?![\w-])",
+    "fc-": "[a-f0-9]{32}",
+    "ek_": "[a-f0-9]{32,}",
+    "pa-": r"[A-Za-z0-9_-]{43,48}(?![\w-])",
+    "md-": r"[A-Za-z0-9_-]{22,32}(?![\w-])",
+    "v1.0-": "[a-f0-9]{24}-[a-f0-9]{100,}",
+    "t1.9": r"[A-Za-z0-9_-]{40,}\.[A-Za-z0-9_-]{40,}",
+    "p8e": r"-?[A-Za-z0-9_-]{22,32}(?![\w-])",
+    "cio": r"[A-Za-z0-9]{32}(?!\w)",
+    "API-": r"[A-Z0-9]{25,26}(?!\w)",
+    "GOOG1": "[A-Z0-9]{19,}",
+    "sl.": r"(?:u\.)?[A-Za-z0-9_-]{100,}",
+    "nsec1": "[a-z0-9]{50,}",
+    "K10": r"[a-f0-9]{32,}::\w+:[a-f0-9]{16,}",
+    "dt0": r"[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}",
+    "st.": r"[A-Za-z0-9-]{8,40}\.[A-Za-z0-9]{20,}\.[A-Za-z0-9]{20,}",
+    **dict.fromkeys(("EZAK", "EZTK"), "[A-Za-z0-9]{50,}"),
+    **dict.fromkeys(("IGQV", "IGAA"), "[A-Za-z0-9_-]{80,}"),
+    **dict.fromkeys(("ak-", "as-"), r"[A-Za-z0-9]{22,32}(?![\w-])"),
+    **dict.fromkeys(("live_", "test_"), r"[a-f0-9]{35}(?!\w)"),
+    **dict.fromkeys(("tprv", "xprv", "yprv", "zprv"), "[A-Za-z0-9]{90,}"),
+    **dict.fromkeys(("SA", "SC", "SN", "SO", "SU", "SX"), r"[A-Z2-7]{56}(?!\w)"),
+    **dict.fromkeys(("pat-na", "pat-eu"), rf"\d{_UUID}"),
+    **dict.fromkeys(("access-production", "access-sandbox", "access-development", "sdk", "ark"), _UUID),
+}
 _SERVICE_KEY = re.compile(
     r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"
-    rf"{trie(dict.fromkeys(_PREFIXES, ''))}[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+"
+    rf"{trie(dict.fromkeys(_PREFIXES, _AFTER_PREFIX) | _KEYS_OF_FORM)}"
     r"|key[-_][a-f0-9]{32,}|secret_[A-Za-z0-9]{40,}|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}|SK[a-f0-9]{32}|s\.[A-Za-z0-9]{24}(?!\w)"
     r"|sk[-_](?:or-v1-)?[a-f0-9]{32,}|sk\.eyJ[A-Za-z0-9_.-]{20,}|pk_\d{4,12}_[A-Z0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"
     r"|pat\.[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}|AKID[A-Za-z0-9]{32}"
     r"|oy2[a-z0-9]{43}|[a-f0-9]{32}-us\d{1,2}(?!\w)|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}"
     r"|(?<=\d:)AA[A-Za-z0-9_-]{33}|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}|[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,}"
-    r"|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}|A{18,25}[A-Za-z0-9%]{40,}|(?<=\d:)[a-f0-9]{32}(?!\w)"
+    r"|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}|A{18,25}[A-Za-z0-9%]{40,}|(?<=[a-f0-9]:)[a-f0-9]{32}(?!\w)"
     r")"
 )
 _SHORTEST_KEY = 20
@@ -543,6 +683,12 @@ def stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int
         end = marked.find(b"\1", start)
         end = len(data) if end < 0 else end
         yield start, end
+
+
+_NO_BASE64 = bytes(
+    not ((chr(code).isalnum() and code < 128) or chr(code) in "+/_-")  # noqa: PLR2004 -- ASCII
+    for code in range(256)
+)
 
 
 def _merged(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -571,12 +717,12 @@ KEY_FORMATS = tuple(
     for name, hints, pattern in (
         ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
         ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
-        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
+        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{2,12}){0,2}"),
         ("an AWS key", ("akia", "asia"), r"(?:AKIA|ASIA)(?<![A-Z0-9].{4})[A-Z0-9]{16}(?![A-Z0-9])"),
         ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
         ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
         ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
-        ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        ("a Slack token", ("xox",), r"xox[abcdeoprs]-[A-Za-z0-9%-]{10,}"),
         ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
         ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
         ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
@@ -591,9 +737,14 @@ KEY_FORMATS = tuple(
         ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
         ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
         ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
-        ("a private key", ("private key",), _PRIVATE_KEY),
+        ("a private key", ("private key", " seed-----", "openvpn static key"), _PRIVATE_KEY),
         ("a private key", ("private-lines:",), _PUTTY_KEY),
-        ("a private key", ('"kty"',), r'"d"\s*+:\s*+"(?P<value>[A-Za-z0-9_-]{20,})"'),
+        (
+            "a private key",
+            ('"kty"', "'kty'"),
+            r"[\"'](?:d|p|q|dp|dq|qi|k)[\"']\s*+:\s*+[\"'](?P<value>[A-Za-z0-9_-]{20,})[\"']",
+        ),
+        ("a private key", ("<rsakeyvalue",), r"<(?:D|P|Q|DP|DQ|InverseQ)>(?P<value>[A-Za-z0-9+/=]{16,})<"),
         ("a secret of Kubernetes", ("kind: secret", 'kind: "secret"'), _MANIFEST),
         ("a secret of Kubernetes", ('"kind": "secret"', '"kind":"secret"'), _JSON_MANIFEST),
         (
@@ -626,10 +777,14 @@ KEY_FORMATS = tuple(
         ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
         ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
         ("a password of a command", ("htpasswd", "mc alias set "), _OTHER_COMMANDS, _is_argument),
+        ("a password of a command", _POSITIONAL_HINTS, _BY_POSITION, _is_argument),
+        ("a password of a command", ("<<<",), _HERE_STRING, _is_argument),
         ("a password of a command", ("convertto-securestring",), _SECURE_STRING, _is_argument),
         ("a password of a command", (" login ",), _LOGIN_COMMAND, is_opaque),
-        ("a password of a command", ("stdin", "with-token", "passwd", "sudo"), _PIPED, _is_argument),
+        ("a password of a command", _PIPED_HINTS, _PIPED, _is_argument),
         ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
+        ("a password in words", _hints_of(_WORDS_OF_PASSWORDS), _told_in(_WORDS_OF_PASSWORDS), _is_typed),
+        ("a token in words", _hints_of(_WORDS_OF_KEYS), _told_in(_WORDS_OF_KEYS), is_opaque),
         ("a password of a database", ("identified ",), _IDENTIFIED, lambda value: not value.isalpha()),
         ("a password of a database", ("identified ",), _IDENTIFIED_AS_KEYWORD, _is_argument),
     )
@@ -639,7 +794,9 @@ KEY_FORMATS = tuple(
 _WORDS_OF_HINTS = tuple(
     (max(NO_WORD.split(hint), key=len), hint, form) for form in KEY_FORMATS for hint in form.hints
 )
-_SIGNS_OF_HINTS = {sign for _, hint, _ in _WORDS_OF_HINTS for sign in hint if not sign.isalnum()}
+_SIGNS_OF_HINTS = {
+    sign for _, hint, _ in _WORDS_OF_HINTS for sign in hint if not (sign.isalnum() and sign.isascii())
+}
 
 
 def keys_in(text: str, words: Words, most: int | None = None) -> Iterator[tuple[int, int, str]]:
@@ -648,7 +805,7 @@ def keys_in(text: str, words: Words, most: int | None = None) -> Iterator[tuple[
     Of a text with more than ``most`` of one format, the rest is one, ``THE_REST``.
     """
     formats = [_of_format(text, form) for form in _possible(text, words)]
-    for found in (*formats, _service_keys(text), _arguments(text)):
+    for found in (*formats, _service_keys(text), _azure_keys(text), _arguments(text)):
         yield from islice(found, most)
         if beyond := next(found, None):
             yield beyond[0], len(text), THE_REST
@@ -685,6 +842,10 @@ def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
             for match in _of_program(text, program, likely):
                 start, end = match.span("value")
                 place = text.find(sign, start, end) + 1 if sign else start
+                if place == end and is_opaque(
+                    text[start : end - 1]
+                ):  # a key is the user, and there is no password
+                    place, end = start, end - 1
                 if place and _is_argument(text[place:end]):
                     found.add((place, end))
     for start, end in sorted(found):

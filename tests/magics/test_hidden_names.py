@@ -214,6 +214,11 @@ copied = [each for each in {a}]
 other = {a} if seen else None; third = other
 told = str({a})
 told = f"it is {{{a}}}"
+told = ascii({a}); other = "it is %s" % {a}; third = "it is {{}}".format({a})
+import json; told = json.dumps({a}); other = json.loads(told)
+import pickle; told = pickle.dumps({a}); other = pickle.loads(told)
+told = ", ".join(map(str, {a}))
+import pandas as pd; told = pd.Series({a}).to_csv(); other = pd.DataFrame({{"n": {a}}}).to_html()
 other = (walrus := {a})
 def use(x={a}): return x
 use = lambda: {a}; other = use()
@@ -330,6 +335,8 @@ import math\\nmath.kept = {v} | import math\\nother = math.kept
 import math\\nsetattr(math, "kept", {v}) | from math import kept as other
 import os.path as alpha\\nalpha.kept = {v} | import os.path\\nother = os.path.kept
 import builtins\\nbuiltins.kept = {v} | other = kept; box = [kept]
+import builtins\\nbuiltins.__dict__["kept"] = {v} | other = kept; box = [kept]
+import builtins\\nvars(builtins).update(kept={v}) | other = kept
 Place.kept = {v} | other = Place().kept; part = Place.kept[0]
 class Inner:\\n    kept = {v} | other = Inner().kept; box = vars(Inner)["kept"]
 import polars\\nalpha = polars.DataFrame({{"a": {v}[:1]}}) | other = alpha.select("a"); part = alpha.lazy()

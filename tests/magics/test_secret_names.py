@@ -292,3 +292,81 @@ def test_what_is_known_is_taken_out_before_a_thread_is_compacted(notebook: Noteb
     assert compacted["input"][-1]["type"] == "compaction_trigger"
     assert asked["input"][0]["type"] != "compaction_trigger"
     assert_no_leak(json.dumps([compacted, asked]), {"token": value})
+
+
+# Where no text tells the value: what an ordinary cell runs first, and how it then shows the value {v}.
+HOLDERS = """\
+def show(token={v}): return token | show()
+def make(token):\\n    return lambda: token\\nshow = make({v}) | show()
+def show(*, api_key={v}): return api_key | show()
+import contextvars\\nheld = contextvars.ContextVar("token", default={v}) | held.get()
+import io\\ntoken = io.StringIO({v}) | token.getvalue()
+token = memoryview({v}.encode()) | bytes(token)
+failure = ValueError("x"); failure.token = {v} | failure.token
+def parts():\\n    token = {v}\\n    yield 1\\n    yield token\\nheld = parts(); next(held) | next(held)
+from requests import Session\\nheld = Session(); held.headers["a-token"] = "Token " + {v} | held.headers["a-token"][6:]
+import httpx\\nheld = httpx.Client(headers={{"x-api-key": {v}}}) | held.headers["x-api-key"]
+held = [("Authorization", "Token " + {v})] | held[0][1][6:]
+import xarray\\nheld = xarray.Dataset({{"token": ("x", [{v}])}}) | held.token.values[0]
+import xarray\\nheld = xarray.DataArray([{v}], name="token") | held.values[0]
+import xarray\\nheld = xarray.Dataset(attrs={{"api_token": {v}}}) | held.attrs["api_token"]
+import getpass\\ngetpass.getpass = lambda prompt: {v} | getpass.getpass("API key: ")
+import getpass\\ngetpass.getpass = lambda prompt: {v} | a = getpass.getpass("API key: ")
+import getpass as g\\ng.getpass = lambda: {v} | user, a = "ada", g.getpass().strip()
+class Store:\\n    def get(self, name): return {v}\\nuserdata = Store() | a = userdata.get("HF_TOKEN")
+class Store:\\n    def get_password(self, *of): return {v}\\nkeyring = Store() | keyring.get_password("a", "b")
+class Store:\\n    def get_password(self, *of): return {v}\\nk = Store() | (a := k.get_password("a"))
+def get_secret(name): return {{"SecretString": {v}}} | a: str = get_secret("x")["SecretString"]
+import os\\nos.environ["A_TOKEN"] = {v}\\na = os.environ["A_TOKEN"] | del os.environ["A_TOKEN"]
+class Client:\\n    @property\\n    def token(self): return {v}\\nclient = Client() | client.token
+API_TOKEN = {v}\\na = API_TOKEN or None | del API_TOKEN""".splitlines()
+
+
+@pytest.mark.parametrize("context", ["", " --no-context"])
+@pytest.mark.parametrize("written", HOLDERS)
+def test_a_value_that_no_text_tells_is_known_by_what_holds_or_gives_it(
+    notebook: Notebook, sim: Simulator, written: str, context: str
+) -> None:
+    look = Call("run_python", {"code": "print(globals().get('a'))"})
+    sim.add_replies(Reply(stream=(look, End())), Reply(stream=(Say("Done."), End())))
+    value = value_of(written)
+    for cell in written.format(v=f"'{value[::-1]}'[::-1]").split(" | "):
+        assert notebook.run(cell.replace("\\n", "\n")).succeeded
+    assert notebook.run(f"%%codex --approval all{context}\nWhat is there?").succeeded
+    assert len(sim.requests.to("/responses", "POST")) == 2
+    assert value not in bodies(sim)
+
+
+@pytest.mark.parametrize("shown", ["keyring.get_password('a')", "print(x := keyring.get_password('a'))"])
+def test_a_value_that_the_models_code_shows_is_known_by_what_gives_it(
+    notebook: Notebook, sim: Simulator, shown: str
+) -> None:
+    value = value_of(shown)
+    assert notebook.run(
+        f"class Store:\n    def get_password(self, of): return {value[::-1]!r}[::-1]\nkeyring = Store()"
+    ).succeeded
+    looks = [
+        Call("run_python", {"code": code}, call_id=f"call_{code[:5]}") for code in (f"1\n{shown}", "print(2)")
+    ]
+    sim.add_replies(*(Reply(stream=(look, End())) for look in looks), Reply(stream=(Say("Done."), End())))
+    assert notebook.run("%%codex --approval all\nLook.").succeeded
+    assert len(sim.requests.to("/responses", "POST")) == len(looks) + 1
+    assert "[redacted: " in bodies(sim)
+    assert value not in bodies(sim)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a = len('token'); 'resnet50x2v1'",
+        "a = {{'token_count': '{v}'}}['token_count']",
+        "held = [('token', 1), ('name', '{v}')]",
+        "def show(name='{v}'): return name\nshow()",
+        "a = '{v}' if 'token' in 'tokens' else None",
+    ],
+)
+def test_a_value_that_no_secret_name_gives_is_sent(notebook: Notebook, sim: Simulator, written: str) -> None:
+    value = value_of(written)
+    assert notebook.run(written.format(v=value) + f"\nkept = '{value}'").succeeded
+    notebook.run("%%codex\nWhat is there?")
+    assert value in bodies(sim)

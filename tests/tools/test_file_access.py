@@ -292,6 +292,8 @@ CREDENTIALS = """
     my_service_account_key.json ServiceAccount.json server.ppk vault.kdbx cert.pem server.key a.p12 a.pfx x.jks
     htpasswd .htpasswd kubeconfig kubeconfig.yaml terraform.tfstate prod.tfvars .netrc _netrc .pgpass .pypirc .npmrc
     .git-credentials .my.cnf wp-config.php credentials credentials.json credentials.csv master.key client.ovpn
+    sftp.json filezilla.xml storage_state.json gradle.properties nuget.config airflow.cfg wifi.mobileconfig
+    passwörter.txt motsdepasse.txt пароли.txt 密码.txt
     .vault-token terraform.rc .terraformrc .dockercfg .boto .s3cfg rclone.conf secret.gpg private.asc token.txt
     access_token.txt github-token tokens.json api_key.txt apikeys.yml passwords.csv passwd client_secret_123.json
     refreshToken.json oauth_token.pickle HF_TOKEN kaggle.json wallet.dat key4.db login.keychain-db shadow
