@@ -312,6 +312,17 @@ def _unreachable(what: str, why: str) -> RefreshFailed:
     return RefreshFailed(f"{what}: {why}.", reason="unreachable")
 
 
+def _claims_or_token(
+    record: SecretStr | Secret[Any] | None,
+) -> tuple[Secret[dict[str, Any]] | None, SecretStr | None]:
+    """Return the claims of a JSON record, or a JWT. Raises nothing: a traceback shows the local variables."""
+    value = None if record is None else record.get_secret_value()
+    if isinstance(value, dict):
+        return Secret(value), None
+    is_token = isinstance(value, str) and value.count(".") == 2  # noqa: PLR2004  (RFC 7519: header, payload, signature)
+    return None, SecretStr(str(value)) if is_token else None
+
+
 class CredentialResolver:
     """Looks up the account of credentials that do not name it; each is looked up once per process.
 
@@ -388,13 +399,11 @@ class CredentialResolver:
         return replace(found, account=account, bearer=None, expires_at=expires_at, agent=identity)
 
     async def _claims(self, record: SecretStr | Secret[Any] | None) -> Secret[dict[str, Any]]:
-        value = None if record is None else record.get_secret_value()
-        if isinstance(value, dict):
-            return Secret(value)
-        if not isinstance(value, str) or value.count(".") != 2:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
+        claims, token = _claims_or_token(record)
+        if claims is not None:
+            return claims
+        if token is None:
             raise SignInRequired("The agent identity is neither a JSON record nor a JWT.")
-        token = SecretStr(value)
-        del value
         verified = verify(token, await self._jwks())
         if isinstance(verified, str):
             raise SignInRequired(f"The agent identity is not valid: {verified}.")

@@ -119,6 +119,28 @@ def read_tokens(reply: JsonResponse) -> Tokens | None:
         return None
 
 
+# What is read of a reply stays in these functions, which raise nothing: a traceback shows the local variables.
+
+
+def _read_device_code(reply: JsonResponse, url: str) -> DeviceCode | None:
+    """Read a device code that is confirmed at ``url``; None when the reply contains none."""
+    value = reply.fields
+    device_auth_id, user_code = value.get("device_auth_id"), value.get("user_code") or value.get("usercode")
+    if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
+        return None
+    seconds = parse_number(value.get("interval"))  # which the service writes as text
+    interval_s = 5.0 if seconds is None else min(max(seconds, 0.0), 60.0)
+    return DeviceCode(SecretStr(device_auth_id), user_code, url, interval_s)
+
+
+def _read_authorization_code(reply: JsonResponse, redirect_uri: str) -> AuthorizationCode | None:
+    """Read the authorization code of a confirmed device code; None when the reply contains none."""
+    code, verifier = reply.fields.get("authorization_code"), reply.fields.get("code_verifier")
+    if not isinstance(code, str) or not isinstance(verifier, str):
+        return None
+    return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
+
+
 def _error_code(reply: JsonResponse) -> str | None:
     error = reply.fields.get("error")
     codes = (error.get("code") if isinstance(error, dict) else error, reply.fields.get("code"))
@@ -219,18 +241,10 @@ class OAuthClient:
             )
         if not reply.is_ok:
             raise login_failure("The device code could not be requested", reply)
-        value = reply.fields
-        device_auth_id, user_code = (
-            value.get("device_auth_id"),
-            value.get("user_code") or value.get("usercode"),
-        )
-        if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
+        device = _read_device_code(reply, f"{self._settings.issuer}/codex/device")
+        if device is None:
             raise LoginFailed("The sign-in service returned no device code.", reason="malformed")
-        seconds = parse_number(value.get("interval"))  # which the service writes as text
-        interval_s = 5.0 if seconds is None else min(max(seconds, 0.0), 60.0)
-        return DeviceCode(
-            SecretStr(device_auth_id), user_code, f"{self._settings.issuer}/codex/device", interval_s
-        )
+        return device
 
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
         """Ask whether the code was confirmed; None while it was not. Raises LoginFailed.
@@ -244,14 +258,13 @@ class OAuthClient:
             return None
         if not reply.is_ok:
             raise login_failure("The device code was refused", reply)
-        code, verifier = reply.fields.get("authorization_code"), reply.fields.get("code_verifier")
-        if not isinstance(code, str) or not isinstance(verifier, str):
+        code = _read_authorization_code(reply, f"{self._settings.issuer}/deviceauth/callback")
+        if code is None:
             raise LoginFailed(
                 "The sign-in service confirmed the sign-in but returned no authorization code.",
                 reason="malformed",
             )
-        redirect_uri = f"{self._settings.issuer}/deviceauth/callback"
-        return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
+        return code
 
     async def revoke(self, credentials: Credentials) -> None:
         """Revoke a login; failures are ignored."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.settings import BearerCommand, Provider, Settings
-    from codex_nb.http import httpx
+    from codex_nb.http import JsonResponse, httpx
 
 
 Reason = Literal["start", "expiring", "unauthorized"]
@@ -146,19 +146,16 @@ class HubSource:
             headers={"Authorization": SecretStr(f"token {self._token.get_secret_value()}")},
             params={"reason": reason, "rejected": rejected},
         )
-        given = reply.fields
-        if reply.is_ok and isinstance(given.get("access_token"), str) and given["access_token"].strip():
-            account_id, plan = (str(given[key]) if given.get(key) else None for key in ("account_id", "plan"))
-            tokens = ExternalTokens(SecretStr(given["access_token"]), account_id, plan)
+        if (tokens := _given_by_hub(reply)) is not None:
             return _external_credentials(tokens, "your JupyterHub")
-        if given.get("error") == HUB_SIGNED_OUT:
+        if reply.fields.get("error") == HUB_SIGNED_OUT:
             raise SignInRequired(
                 "You are not signed in to Codex on your JupyterHub.", hint=f"Sign in at {self.page}"
             )
         expires_at = previous.expires_at if previous is not None else None
         if reason == "expiring" and expires_at is not None and expires_at > self._clock():
             return previous
-        is_refused, said = reply.status in {401, 403}, given.get("message")
+        is_refused, said = reply.status in {401, 403}, reply.fields.get("message")
         why = reply.problem or (said if isinstance(said, str) else f"it answered with status {reply.status}")
         raise RefreshFailed(
             f"Your JupyterHub gave no Codex token: {visible_line(why[:200]).rstrip('.')}.",
@@ -167,6 +164,16 @@ class HubSource:
             else "Try again in a moment; if it persists, ask whoever runs the hub.",
             reason="rejected" if is_refused else "unreachable",
         )
+
+
+def _given_by_hub(reply: JsonResponse) -> ExternalTokens | None:
+    """Return the token in a reply; None without one. Raises nothing: a traceback shows the local variables."""
+    given = reply.fields
+    token = given.get("access_token")
+    if not reply.is_ok or not isinstance(token, str) or not token.strip():
+        return None
+    account_id, plan = (str(given[key]) if given.get(key) else None for key in ("account_id", "plan"))
+    return ExternalTokens(SecretStr(token), account_id, plan)
 
 
 class CommandSource:

@@ -12,7 +12,7 @@ import base64
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import accumulate, chain, compress, count, islice, pairwise
 from operator import add
 from string import digits
@@ -376,6 +376,10 @@ def is_unquoted_secret(name: str, value: str, *, is_tight: bool) -> bool:
     return is_opaque(value) or (is_password_name(name) and has_digit and is_secret_value(name, value))
 
 
+# Of a pattern that few texts need: compiling all of them takes longer than a question without secrets.
+_compiled = cache(re.compile)
+
+
 @dataclass(frozen=True)
 class KeyFormat:
     """One format; the pattern's group ``value``, if there is one, is the secret, otherwise the whole match.
@@ -385,8 +389,13 @@ class KeyFormat:
 
     name: str
     hints: tuple[str, ...]
-    pattern: re.Pattern[str]
+    pattern_text: str
     is_key: Callable[[str], bool] = lambda _found: True
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The pattern; it is compiled when a hint occurs, and most never do."""
+        return re.compile(self.pattern_text, re.DOTALL)
 
 
 def _is_mixed(key: str) -> bool:
@@ -473,9 +482,9 @@ _OPTIONS = (
     ("pass", _CURL, ""),
     ("body", "gh[ \\t]+secret", ""),
 )
-_PROGRAMS: dict[str, list[tuple[bool, re.Pattern[str], str]]] = {}
+_PROGRAMS: dict[str, list[tuple[bool, str, str]]] = {}
 for _option, _names, _sign in _OPTIONS:
-    _program = re.compile(rf"(?<![\w./-])(?:{_names})(?:\.exe)?(?:[ \t]|[\"'],)")
+    _program = rf"(?<![\w./-])(?:{_names})(?:\.exe)?(?:[ \t]|[\"'],)"
     _PROGRAMS.setdefault(_option.split()[0], []).append((_option.endswith(" tight"), _program, _sign))
 _OPTION = re.compile(
     r"[ \t\"']-(?:(?P<letter>[pPNawkKuUbtEAX])(?P<gap>[ \t]*+(?:[\"'],\s*+(?=[\"']))?+)"
@@ -655,7 +664,7 @@ _KEYS_OF_FORM = {
     **dict.fromkeys(("pat-na", "pat-eu"), rf"\d{_UUID}"),
     **dict.fromkeys(("access-production", "access-sandbox", "access-development", "sdk", "ark"), _UUID),
 }
-_SERVICE_KEY = re.compile(
+_SERVICE_KEY = (
     r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"
     rf"{trie(dict.fromkeys(_PREFIXES, _AFTER_PREFIX) | _KEYS_OF_FORM)}"
     r"|key[-_][a-f0-9]{32,}|secret_[A-Za-z0-9]{40,}|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}|SK[a-f0-9]{32}|s\.[A-Za-z0-9]{24}(?!\w)"
@@ -707,13 +716,13 @@ def _merged(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 def _service_keys(text: str) -> Iterator[tuple[int, int, str]]:
     after_blank = f" {text}"  # a key begins after something else
     for start, end in _merged(stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY)):
-        for match in _SERVICE_KEY.finditer(after_blank, start, end + 1):
+        for match in _compiled(_SERVICE_KEY).finditer(after_blank, start, end + 1):
             if len(match["value"]) >= _SHORTEST_KEY and is_opaque(match["value"]):
                 yield match.start("value") - 1, match.end() - 1, "a service's token"
 
 
 KEY_FORMATS = tuple(
-    KeyFormat(name, hints, re.compile(pattern, re.DOTALL))
+    KeyFormat(name, hints, pattern)
     for name, hints, pattern in (
         ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
         ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
@@ -757,7 +766,7 @@ KEY_FORMATS = tuple(
         ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
     )
 ) + tuple(
-    KeyFormat(name, hints, re.compile(pattern, re.DOTALL), is_key)
+    KeyFormat(name, hints, pattern, is_key)
     for name, hints, pattern, is_key in (
         ("a JSON web token", ("eyj",), _THREE_PARTS, lambda found: "." in found),
         ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
@@ -839,7 +848,7 @@ def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
     for option, matches in options.items():
         for is_tight, program, sign in _PROGRAMS[option]:
             likely = [match for match in matches if not match["gap"]] if is_tight else matches
-            for match in _of_program(text, program, likely):
+            for match in _of_program(text, _compiled(program), likely):
                 start, end = match.span("value")
                 place = text.find(sign, start, end) + 1 if sign else start
                 if place == end and is_opaque(

@@ -127,6 +127,17 @@ FAULTS: list[tuple[str, Any]] = [
         "200 wrong types",
         lambda _: httpx.Response(200, json={"access_token": {"x": SECRETS["the new refresh token"]}}),
     ),
+    (
+        "200 half of it",
+        lambda _: httpx.Response(
+            200,
+            json={
+                **dict.fromkeys(("device_auth_id", "authorization_code"), SECRETS["the authorization code"]),
+                **dict.fromkeys(("access_token", "refresh_token"), SECRETS["the new refresh token"]),
+                **dict.fromkeys(("user_code", "code_verifier", "id_token"), 5),
+            },
+        ),
+    ),
     ("an odd error", lambda _: ValueError("odd")),
 ]
 
@@ -241,6 +252,30 @@ async def test_a_fault_of_an_agents_services_tells_nothing(
         ]
         assert len(assertions) == 1
         secrets["the assertion"] = assertions[0]
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTS, ids=[name for name, _ in FAULTS])
+async def test_a_fault_of_a_hub_tells_nothing(
+    name: str, fault: Any, make_desk: Callable[..., LoginFixture]
+) -> None:
+    del name
+    key = "fabricated-hub-token-0123456789"
+    environ = {"CODEX_NB_TOKEN_URL": "https://hub.test/codex/token", "JUPYTERHUB_API_TOKEN": key}
+    desk = make_desk(environ=environ)
+    desk.service.on["/codex/token"] = fault
+    with watching(SECRETS | {"the hub's token": key}) as watch:
+        await attempt(watch, desk, desk.post)
+        await attempt(watch, desk, desk.post)
+
+
+@pytest.mark.parametrize("identity", ["aa.bb", '{"a": "fabricated-identity-0123456789"}', '["fabricated-x"]'])
+async def test_an_identity_that_is_none_tells_nothing(
+    identity: str, make_desk: Callable[..., LoginFixture]
+) -> None:
+    identity = identity.replace("aa.bb", "fabricated-identity.0123456789")
+    desk = make_desk(environ={"CODEX_ACCESS_TOKEN": identity})
+    with watching({"the identity": identity}) as watch:
+        await attempt(watch, desk, desk.post)
 
 
 SPOILED = [
