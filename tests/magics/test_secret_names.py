@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -320,6 +321,8 @@ def get_secret(name): return {{"SecretString": {v}}} | a: str = get_secret("x")[
 import os\\nos.environ["A_TOKEN"] = {v}\\na = os.environ["A_TOKEN"] | del os.environ["A_TOKEN"]
 class Client:\\n    @property\\n    def token(self): return {v}\\nclient = Client() | client.token
 API_TOKEN = {v}\\na = API_TOKEN or None | del API_TOKEN""".splitlines()
+if find_spec("xarray") is None:  # it is installed for one of the Pythons
+    HOLDERS = [each for each in HOLDERS if "xarray" not in each]
 
 
 @pytest.mark.parametrize("context", ["", " --no-context"])
