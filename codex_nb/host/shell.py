@@ -5,7 +5,6 @@ Outputs are captured by a hook on ``Session.send``, and collected as nbformat di
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import logging
@@ -21,6 +20,7 @@ from codex_nb.host.interrupts import interruptible, uninterruptible
 from codex_nb.tools.nbmodel import LONGEST_OUTPUT
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
@@ -177,6 +177,8 @@ def _has_top_level_await(shell: Any, code: str) -> bool:
 
 
 def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    import asyncio  # not to be loaded with the extension
+
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         task = loop.create_task(coroutine)
         try:
