@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from codex_nb.errors import ConfigError
 from codex_nb.files import file_stamp
-from codex_nb.parse import fits, loads
+from codex_nb.parse import fits, loads, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -263,8 +263,7 @@ class JsonResponse:
     @property
     def fields(self) -> dict[str, Any]:
         """The body as an object, ``{}`` when it is none."""
-        value = self.value
-        return value if isinstance(value, dict) else {}
+        return parse_object(self.value)
 
 
 async def request_json(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, ValidationError
 
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
-from codex_nb.parse import is_printable_ascii, loads, parse_time
+from codex_nb.parse import is_printable_ascii, loads, parse_object, parse_time
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ PROFILE_CLAIM = "https://api.openai.com/profile"
 def account_of_token(token: SecretStr | None) -> Account:
     """Read the account in the claims of ``token``; a token that is no JWT names none, which is not an error."""
     payload = jwt_part(token, 1)
-    auth = _mapping(payload.get(AUTH_CLAIM))
-    profile = _mapping(payload.get(PROFILE_CLAIM))
+    auth = parse_object(payload.get(AUTH_CLAIM))
+    profile = parse_object(payload.get(PROFILE_CLAIM))
     return replace(
         read_account(auth),
         user_id=_text(auth.get("chatgpt_user_id")) or _text(auth.get("user_id")) or _text(payload.get("sub")),
@@ -167,7 +167,7 @@ def jwt_part(token: SecretStr | None, index: int) -> dict[str, Any]:
     if len(parts) != 3:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
         return {}
     try:
-        return _mapping(loads(decode_base64url(parts[index])))
+        return parse_object(loads(decode_base64url(parts[index])))
     except (binascii.Error, ValueError):
         return {}
 
@@ -180,10 +180,6 @@ def decode_base64url(text: str) -> bytes:
 def encode_base64url(data: bytes) -> str:
     """Encode as unpadded base64url (RFC 4648 section 5)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from codex_nb.config.layers import read_bytes
 from codex_nb.errors import ConfigError, CredentialsUnreadable
-from codex_nb.parse import is_printable_ascii, loads
+from codex_nb.parse import is_printable_ascii, loads, parse_object
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -759,10 +759,9 @@ def _in_file(path: Path, server: McpServer) -> Iterator[str]:
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
     try:
-        content = loads(text)
+        return parse_object(loads(text))
     except ValueError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _usable(token: object, expires_ms: object) -> Iterator[str]:

@@ -61,9 +61,7 @@ class _Execution:
     deleted: bool = False
     inner_error: str = ""  # of code that a magic such as %%capture ran inside the cell
     cached_run: Run | None = None  # cleared when the run changes
-    cached_cell: Cell | None = (
-        None  # cleared when its outputs change; it remembers the texts that were made of it
-    )
+    cached_cell: Cell | None = None  # cleared when its outputs change; it keeps the texts made of it
     result_count: int = 0  # in the history, which has the results of a terminal
     collector: OutputCollector = field(default_factory=OutputCollector)
     size: int = 0

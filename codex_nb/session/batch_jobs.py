@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.files import replace_file
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
-from codex_nb.parse import fits, loads, parse_integer, parse_time
+from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.client import ResponseAccumulator
@@ -88,8 +88,7 @@ class RemoteBatch:
     @classmethod
     def parse(cls, fields: dict[str, Any]) -> RemoteBatch:
         """Read the service's object; raises MalformedResponse for one without id and status."""
-        counts = fields.get("request_counts")
-        counts = counts if isinstance(counts, dict) else {}
+        counts = parse_object(fields.get("request_counts"))
         if not (batch_id := _text(fields.get("id"))) or not (status := _text(fields.get("status"))):
             raise MalformedResponse("The service's reply is no batch: it has no id or no status.")
         return cls(
@@ -222,7 +221,7 @@ def result_lines(file: IO[bytes], backend: Backend) -> Iterator[tuple[str, ev.Re
 def _result(entry: dict[str, Any], backend: Backend) -> ev.ResponseFinished | CodexError:
     response, error = entry.get("response"), entry.get("error")
     if not isinstance(response, dict):
-        told = error if isinstance(error, dict) else {}
+        told = parse_object(error)
         text = sanitize_server_text(str(told.get("message") or "The batch has no answer to this question."))
         return ApiError(text, code=_text(told.get("code")) or None, hint="Submit it again with .resubmit().")
     body, status = response.get("body"), response.get("status_code")

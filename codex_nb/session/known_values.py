@@ -540,7 +540,9 @@ def secrets_by_variable(namespace: Mapping[str, Any], cells: Iterable[Cell] = ()
         texts = ((secret, text) for secret, value in named for text in _as_texts(value))
         found[name] = {text for secret, text in texts if is_known_everywhere(secret, text)}
     code = (
-        (cell.source, shown_by(cell)) for cell in cells if cell.kind == "code" and _named_by_cell(cell.source)
+        (cell.source, _shown_by(cell))
+        for cell in cells
+        if cell.kind == "code" and _named_by_cell(cell.source)
     )
     for name, text in _given_by_cells(chain(_in_history(namespace), code), namespace):
         found.setdefault(name, set()).add(text)
@@ -563,7 +565,7 @@ def _in_history(namespace: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, 
                 yield source, (shown.get(number),)
 
 
-def shown_by(cell: Cell) -> tuple[str, ...]:
+def _shown_by(cell: Cell) -> tuple[str, ...]:
     """Return the short texts among a cell's outputs, as they read without quotes."""
     texts = (
         join_multiline(

@@ -28,8 +28,10 @@ from codex_nb.tools.assigned_secrets import assigned_secrets, may_hold_secret
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     MAX_SECRETS,
+    NO_BASE64,
     THE_REST,
     Words,
+    flags_of,
     is_known_everywhere,
     is_opaque,
     is_secret_name,
@@ -294,14 +296,7 @@ _SHORTEST_KEY = 14  # readable characters, with what says that it is one
 _AROUND = 300  # what stands around them belongs to them
 
 
-def _flags(is_meant: Callable[[str], bool]) -> bytes:
-    """Return the table that translates characters that are meant to 0 and others to 1."""
-    return bytes(not is_meant(chr(code)) for code in range(256))
-
-
-_NO_BASE64 = _flags(lambda character: character in f"{string.ascii_letters}{string.digits}+/_-")
-_NO_HEX = _flags(lambda character: character in string.hexdigits)
-_UNREADABLE = _flags(lambda character: character in string.printable)
+_NO_HEX, _UNREADABLE = flags_of(string.hexdigits), flags_of(string.printable)
 # Fields of an item that hold no text of the notebook: ids, kinds, encrypted reasoning, images.
 _SERVERS_OWN = frozenset(
     {"id", "call_id", "type", "role", "status", "encrypted_content", "image_url", "detail"}
@@ -601,7 +596,7 @@ def _overlap(text: str, value: str) -> int:
 def _encoded_spans(text: str) -> Iterator[_Span]:
     """Yield the runs of base64 or of hexadecimal digits that hold something that looks like a key."""
     found = list[_Span]()
-    if runs := list(_runs(_ENCODED, text, _NO_BASE64)):
+    if runs := list(_runs(_ENCODED, text, NO_BASE64)):
         plain = [run[0].replace("\\n", "").encode("ascii", "ignore") for run in runs]
         plain = [each.translate(_STANDARD_ALPHABET, _LINE_BREAKS) for each in plain]
         found += _holding_keys(runs, plain, binascii.a2b_base64, b"AAAA", 3)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, append_line, locked, remove_excess, replace_file
-from codex_nb.parse import loads
+from codex_nb.parse import loads, parse_text
 from codex_nb.rendering.answer_output import (
     AnswerOutput,
     NoticeOutput,
@@ -275,8 +275,7 @@ def _list(entry: Item, key: str) -> list[Any]:
 
 
 def _str(entry: Item, key: str) -> str:
-    value = entry.get(key)
-    return value if isinstance(value, str) else ""
+    return parse_text(entry.get(key))
 
 
 def _is_item(item: Any) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate, chain, compress, count, islice, pairwise
 from operator import add
-from string import digits
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -606,7 +606,7 @@ _SHORTEST_OF_AZURE, _BEFORE_MARK = 50, 40  # characters
 
 
 def _azure_keys(text: str) -> Iterator[tuple[int, int, str]]:
-    for start, end in stretches(low_bytes(text), _NO_BASE64, _SHORTEST_OF_AZURE):
+    for start, end in stretches(low_bytes(text), NO_BASE64, _SHORTEST_OF_AZURE):
         if end - start < 2 * _SHORTEST_OF_AZURE and _AZURE_MARK.search(text, start + _BEFORE_MARK, end):
             yield start, end, "an Azure key"
 
@@ -677,7 +677,15 @@ _SERVICE_KEY = (
 )
 _SHORTEST_KEY = 20
 _CLOSE = 20  # characters between two stretches
-_NO_KEY = bytes(not ((chr(code).isalnum() and code < 128) or chr(code) in "_.~-:/") for code in range(256))  # noqa: PLR2004 -- ASCII
+
+
+def flags_of(characters: str) -> bytes:
+    """Return the table for :func:`stretches` that translates these characters to 0 and others to 1."""
+    return bytes(chr(code) not in characters for code in range(256))
+
+
+NO_BASE64 = flags_of(f"{ascii_letters}{digits}+/_-")
+_NO_KEY = flags_of(f"{ascii_letters}{digits}_.~-:/")
 
 
 def low_bytes(text: str) -> bytes:
@@ -692,12 +700,6 @@ def stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int
         end = marked.find(b"\1", start)
         end = len(data) if end < 0 else end
         yield start, end
-
-
-_NO_BASE64 = bytes(
-    not ((chr(code).isalnum() and code < 128) or chr(code) in "+/_-")  # noqa: PLR2004 -- ASCII
-    for code in range(256)
-)
 
 
 def _merged(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
