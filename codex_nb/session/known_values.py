@@ -16,7 +16,6 @@ import re
 import string
 import types
 import unicodedata
-from array import array
 from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ from codex_nb.tools.safe_repr import parts_of
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     WORD,
+    StringMatcher,
     Words,
     is_known_everywhere,
     is_opaque,
@@ -73,7 +73,6 @@ class _View(IntEnum):
 
 _FEWEST_LETTERS = 8  # fewer letters in order may stand in a text by chance
 _BEGINNING = 16
-_WORDS_BY_SIZE = {8: "Q", 4: "I"}
 _BASE64_BITS, _BASE32_BITS = 6, 5
 # U+FEFF, which has no width, has the low byte FF.
 _OTHERS = bytes(code for code in range(256) if chr(code) == "\xff" or not chr(code).isalnum())
@@ -87,8 +86,8 @@ _ENCODED_REST = re.compile(r"[A-Za-z0-9+/=_-]*")
 _DENSE_REST = re.compile(r"[!-~]*")
 
 
-# Its first character is one of two, which a search finds quickly.
-_ELLIPSIS = re.compile(r"[….](?:(?<=…)(?<=[\w/+=~%$!-]…)|(?<=[\w/+=~%$!-]\.)\.\.)")
+# Apart, so that each begins with what a search finds quickly.
+_ELLIPSES = (re.compile(r"…(?<=[\w/+=~%$!-]…)"), re.compile(r"\.\.\.(?<=[\w/+=~%$!-]\.\.\.)"))
 _CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!:"
 _SIGN = re.compile(r"[=:/]")  # a value may begin behind one
 
@@ -327,59 +326,27 @@ class _Reading:
         return [0, *accumulate(map(len, self._read))], [0, *accumulate(map(len, self._written))]
 
 
-# So few keys, by the size of their words, are looked for one by one, which takes less time than looking all words up.
-_FEW = {4: 48, 8: 20}
-
-
 class _Index:
     """Finds which of many byte strings occur in another one; no repr shows them."""
 
-    __slots__ = ("_keys", "_words", "forms")
+    __slots__ = ("_matcher", "forms")
 
-    def __init__(self) -> None:
-        self.forms: dict[bytes, tuple[_Form, ...]] = {}
-        self._keys: dict[int, list[bytes]] = {}  # by the size of their words, or 0
-        self._words: dict[int, set[int]] = {}  # those at each place of a key, by their size
+    def __init__(self, forms: Mapping[bytes, tuple[_Form, ...]]) -> None:
+        self.forms = forms
+        self._matcher: StringMatcher | None = None  # made when the first text is read
 
-    def add(self, forms: Iterable[tuple[bytes, _Form]]) -> None:
-        """Look for forms by their keys from now on."""
-        new: dict[int, list[bytes]] = {}
+    def adding(self, forms: Iterable[tuple[bytes, _Form]]) -> _Index:
+        """Return an index that looks for these forms, too, by their keys."""
+        more = dict(self.forms)
         for key, form in forms:
-            known = self.forms.get(key, ())
-            self.forms[key] = (*known, form)
-            if not known:
-                # A key covers one aligned word of the view wherever it stands if it is twice as long, less one.
-                size = 8 if len(key) >= 15 else 4 if len(key) >= 7 else 0  # noqa: PLR2004 -- see above
-                new.setdefault(size, []).append(key)
-        for size, keys in new.items():
-            self._keys.setdefault(size, []).extend(keys)
-            for place in range(size):
-                self._words.setdefault(size, set()).update(_words_at(place, size, keys))
-
-    def copy(self) -> _Index:
-        """Return an index to which more forms can be added."""
-        other = _Index()
-        other.forms = self.forms.copy()
-        other._keys = {size: keys.copy() for size, keys in self._keys.items()}
-        other._words = {size: words.copy() for size, words in self._words.items()}
-        return other
+            more[key] = (*more.get(key, ()), form)
+        return _Index(more)
 
     def found(self, data: bytes) -> list[bytes]:
         """Return the keys that occur."""
-        candidates = set[bytes]()
-        for size, keys in self._keys.items():
-            if not size or len(keys) <= _FEW[size]:
-                candidates.update(keys)
-                continue
-            aligned = array(_WORDS_BY_SIZE[size], data + bytes(-len(data) % size))
-            if found := self._words[size].intersection(aligned):
-                for place in range(size):
-                    candidates.update(compress(keys, map(found.__contains__, _words_at(place, size, keys))))
-        return [key for key in candidates if key in data]
-
-
-def _words_at(place: int, size: int, keys: Iterable[bytes]) -> array[int]:
-    return array(_WORDS_BY_SIZE[size], b"".join([key[place : place + size] for key in keys]))
+        if self._matcher is None:
+            self._matcher = StringMatcher(self.forms)
+        return self._matcher.occurring(data)
 
 
 @dataclass(slots=True)
@@ -395,7 +362,7 @@ class KnownValues:
 
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
     _indexes: Mapping[_View, _Index] = field(
-        default_factory=lambda: {view: _Index() for view in _View}, repr=False
+        default_factory=lambda: {view: _Index({}) for view in _View}, repr=False
     )
     _beginnings: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict, repr=False
@@ -403,7 +370,6 @@ class KnownValues:
 
     def adding(self, names: Mapping[str, str]) -> KnownValues:
         """Return these values and others."""
-        indexes = {view: index.copy() for view, index in self._indexes.items()}
         new: dict[_View, list[tuple[bytes, _Form]]] = {view: [] for view in _View}
         beginnings = dict(self._beginnings)
         for value in names:
@@ -412,8 +378,7 @@ class KnownValues:
             is_telling = is_opaque(value[:_BEGINNING])
             for form in _forms(value):
                 new[form.view].append((form.key(is_telling=is_telling), form))
-        for view, forms in new.items():
-            indexes[view].add(forms)
+        indexes = {view: index.adding(new[view]) for view, index in self._indexes.items()}
         return KnownValues({**self.names, **names}, indexes, beginnings)
 
     def replace(self, text: str, mark: Callable[[str], str]) -> str:
@@ -446,7 +411,8 @@ class KnownValues:
         Longer beginnings are found like the value itself.
         """
         pieces, end = [], 0
-        for ellipsis in _ELLIPSIS.finditer(text):
+        ellipses = chain.from_iterable(pattern.finditer(text) for pattern in _ELLIPSES)
+        for ellipsis in sorted(ellipses, key=lambda found: found.start()):
             head = text[max(end, ellipsis.start() - _BEGINNING - 1) : ellipsis.start()]
             run = head[len(head.rstrip(_CHARACTERS)) :]
             for place in (0, *(sign.end() for sign in _SIGN.finditer(run))):

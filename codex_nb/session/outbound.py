@@ -517,7 +517,7 @@ def _apart(text: str) -> list[_Span]:
     """Return all of a text that is secret; what overlaps is one."""
     words = Words(text)
     found = list[_Span]()
-    for start, end, name in keys_in(text, words, MAX_SECRETS):
+    for start, end, name in keys_in(text, MAX_SECRETS):
         value = "" if name == THE_REST else _value_of_key(name, text[start:end])
         found.append(_Span(start, end, name, value))
     for start, end, name in assigned_secrets(text, words):
@@ -637,7 +637,7 @@ def _holding_keys(
             begin.append(start)
             starts.append(starts[-1] + end - start + 1)
         text = b"\0".join(pieces).decode("latin-1")
-        for start, end, kind in keys_in(text, Words(text)):
+        for start, end, kind in keys_in(text):
             piece = bisect_right(starts, start) - 1
             place = begin[piece] + start - starts[piece]
             run = runs[bisect_right(ends, offset + place * group // size)]

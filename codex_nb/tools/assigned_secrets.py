@@ -10,9 +10,12 @@ import keyword
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, islice, pairwise
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING
+
+from ahocorasick_rs import BytesAhoCorasick
 
 from codex_nb.tools.secrets import (
     ATTRIBUTES,
@@ -31,6 +34,7 @@ from codex_nb.tools.secrets import (
     is_secret_value,
     is_unquoted_secret,
     keys_in,
+    low_bytes,
     word_set,
 )
 
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(
     r"""(?:[^\S\n]|\\\n)*+(?: \[redacted:\ [^\]\n]{1,80}\]
       | (?P<sign>==|!=|:=|=>|<<?-(?=[ \t]*+["'])|[=:,;&#()\[\]{}\n])
-      | (?P<name>(?![rRbBuUfF]{1,2}["'])[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+)
+      | (?P<names>(?:(?![rRbBuUfF]{1,2}["'])[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+[ ]*+)++)
       | (?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
         (?: (?P<long>\"{3}|'{3}) (?P<body>(?:[^\\]|\\.)*?) (?:(?P=long)|\Z)
           | (?P<short>["']) (?P<line>(?:(?!(?P=short))[^\\\n]|\\.)*+) (?:(?P=short)|(?=\n)|\Z) )
@@ -123,6 +127,7 @@ _CALLS = tuple(
         *["OAuthHandler", "NewsApiClient", "TelegramClient"],
     )
 )
+_CALL_MATCHER = BytesAhoCorasick(map(str.encode, _CALLS))
 _ARGUMENTS_BEFORE_PASSWORD = 2  # of a connection to anything
 _GROUPS = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}")  # as Google makes passwords for programs
 _LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
@@ -156,7 +161,7 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     text = read
     for sign, plain in _PLAIN_SIGNS.items():
         text = text.replace(sign, plain)
-    if calls := dict.fromkeys(_calls(text, words), True):
+    if calls := dict.fromkeys(_calls(text), True):
         names = dict(sorted({**names, **calls}.items()))
     places, near = list(names), list(islice(_near_values(text, names), MAX_NAMES + 1))
     limit = near[MAX_NAMES] if len(near) > MAX_NAMES else len(text)
@@ -385,26 +390,17 @@ def _without_name(mark: re.Match[str]) -> str:
 
 def may_hold_secret(text: str) -> bool:
     """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
-    words = Words(text)
-    if (
-        words.secret_names
-        or any(True for _ in _calls(text, words))
-        or any(True for _ in keys_in(text, words))
-    ):
+    if Words(text).secret_names or _calls(text) or any(True for _ in keys_in(text)):
         return True
     return bool(_breaks_before_names(text))
 
 
-def _calls(text: str, words: Words) -> Iterator[int]:
-    """Yield where a call begins that may take a password or a key without a name."""
+def _calls(text: str) -> list[int]:
+    """Return where a call begins that may take a password or a key without a name."""
     if "(" not in text:
-        return
-    for call in _CALLS:
-        if call.lower().partition(".")[0].rstrip("(") in words.lowered:
-            place = text.find(call)
-            while place >= 0:
-                yield place
-                place = text.find(call, place + 1)
+        return []
+    found = _CALL_MATCHER.find_matches_as_indexes(low_bytes(text), overlapping=True)
+    return [start for number, start, _ in found if text.startswith(_CALLS[number], start)]
 
 
 def _read(
@@ -540,11 +536,11 @@ class _Reader:
             self.end = end
             if start < self._read_until:
                 continue
-            if kind == "name":
+            if kind == "names":
                 bracket = self._brackets[-1]
-                bracket.names.append(name := token["name"])
+                bracket.names += token["names"].split()
                 bracket.compared = ""
-                self._callee = name
+                self._callee = bracket.names[-1]
             elif kind == "sign":
                 sign, is_named = token["sign"], None
                 if sign == "\n" and len(self._brackets) == 1 and end > self._stop:
@@ -821,6 +817,7 @@ def _value(text: str, cell: Span, name: str) -> Iterator[NamedSpan]:
         yield start, start + len(value), name
 
 
+@lru_cache(maxsize=4_096)
 def _is_value(name: str, value: str) -> bool:
     if value in _TYPES:
         return False

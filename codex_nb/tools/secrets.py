@@ -13,13 +13,14 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import accumulate, chain, compress, count, islice, pairwise
-from operator import add
+from itertools import accumulate, chain, islice, pairwise
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
 
+from ahocorasick_rs import BytesAhoCorasick
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 
 # A name in which none of these occurs is not secret: anywhere in it, and at the end of one of its words.
@@ -242,24 +243,19 @@ _BLANKS_BETWEEN_WORDS = bytes(
 
 
 class Words:
-    """The words of a text, by which the names and the formats that may occur in it are found.
+    """The words of a text, by which the secret names in it are found.
 
     Until it is looked into, whatever is not ASCII counts as a letter.
     """
 
     def __init__(self, text: str) -> None:
-        self._data = text.encode("utf-8", "surrogatepass")
-        self._words = self._data.translate(_BLANKS_BETWEEN_WORDS).split(b" ")
-        self._distinct = b" ".join(set(self._words)).decode("utf-8", "surrogatepass")
-
-    @cached_property
-    def lowered(self) -> str:
-        """Each word once, in lower case."""
-        return self._distinct.lower()
+        self._data = f" {text} ".encode("utf-8", "surrogatepass")
+        self._apart = self._data.translate(_BLANKS_BETWEEN_WORDS)
+        self._distinct = b" ".join(set(self._apart.split())).decode("utf-8", "surrogatepass")
 
     @cached_property
     def secret_names(self) -> Mapping[bytes, tuple[tuple[int, bool], ...]]:
-        """The words that are secret names, or that end one of two words.
+        """The words that are secret names, or that end one of two words, each behind a blank; of a long one its end.
 
         Each with the places of the names in it, and whether they are those of a password.
         """
@@ -267,29 +263,60 @@ class Words:
         while stem := _STEM.search(self._distinct, end):
             end = self._distinct.find(" ", stem.end())
             end = len(self._distinct) if end < 0 else end
-            word = self._distinct[self._distinct.rfind(" ", 0, stem.start()) + 1 : end]
+            word = f" {self._distinct[self._distinct.rfind(' ', 0, stem.start()) + 1 : end]}"[
+                -_MAX_NAME_LENGTH:
+            ]
             names = [name for name in WORD.finditer(word) if _may_be_name(name[0])]
             if names:
-                places = tuple((name.start(), is_password_name(name[0])) for name in names)
+                places = tuple((name.start() - 1, is_password_name(name[0])) for name in names)
                 found[word.encode("utf-8", "surrogatepass")] = places
         return found
 
     def places_of_names(self) -> dict[int, bool]:
         """Return where the secret names begin, in order, and whether they are those of a password."""
-        if not (names := self.secret_names):
+        if not self.secret_names:
             return {}
-        are_names = list(map(names.__contains__, self._words))
-        before = compress(accumulate(map(len, self._words), initial=0), are_names)
-        starts = list(map(add, before, compress(count(), are_names)))  # each word is followed by a blank
+        matcher = BytesAhoCorasick([word + b" " for word in self.secret_names])
+        found = matcher.find_matches_as_indexes(self._apart, overlapping=True)
+        starts = [start for _, start, _ in found]
         if not self._data.isascii():
             between = (self._data[slice(*ends)] for ends in pairwise((0, *starts)))
             starts = list(accumulate(len(each.decode("utf-8", "surrogatepass")) for each in between))
-        found = zip(starts, compress(self._words, are_names), strict=True)
-        return {start + place: kind for start, word in found for place, kind in names[word]}
+        names = list(self.secret_names.values())
+        return {
+            start + place: kind
+            for start, (number, _, _) in zip(starts, found, strict=True)
+            for place, kind in names[number]
+        }
 
 
 def _may_be_name(word: str) -> bool:
     return is_secret_name(word) or word.lower() in ENDS_OF_PAIRS
+
+
+_CHUNK = 10_000  # bytes, so that a text that repeats a string takes no memory for each of them
+
+
+class StringMatcher:
+    """Finds which of many strings occur in a text, in one pass whatever their number; no repr shows them."""
+
+    __slots__ = ("_longest", "_matcher", "_runs", "_strings")
+
+    def __init__(self, strings: Collection[bytes]) -> None:
+        # What repeats one character could be found at every place of a text.
+        self._runs = [each for each in strings if len(set(each)) == 1]
+        self._strings = [each for each in strings if len(set(each)) > 1]
+        self._longest = max(map(len, self._strings), default=1)
+        self._matcher = BytesAhoCorasick(self._strings)
+
+    def occurring(self, data: bytes) -> list[bytes]:
+        """Return the strings that occur in the data, each once."""
+        found = dict[int, None]()
+        for start in range(0, len(data), _CHUNK):
+            chunk = data[start : start + _CHUNK + self._longest - 1]
+            matches = self._matcher.find_matches_as_indexes(chunk, overlapping=True)
+            found |= dict.fromkeys(number for number, _, _ in matches)
+        return [run for run in self._runs if run in data] + [self._strings[number] for number in found]
 
 
 MAX_SECRETS = 500  # in a text
@@ -419,7 +446,7 @@ def _is_phrase(words: str) -> bool:
 
 
 # Every pattern takes time in proportion to the text: a run of characters is entered at its beginning only, or is
-# consumed whether or not it turns out to be a key.
+# consumed whether or not it turns out to be a key. One that begins with a few single characters is found faster.
 _THREE_PARTS = r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?+)?+"
 _PRIVATE_KEY = (
     r"-----?(?<!-{6}) ?BEGIN (?:[A-Z0-9 ]*?(?:PRIVATE KEY(?: BLOCK)?|SEED)|OpenVPN Static key V1) ?----"
@@ -515,11 +542,11 @@ _HERE_STRING = (
 )
 _SECURE_STRING = r"(?i:ConvertTo-SecureString)[ \t]++(?:-String[ \t]++)?[\"'](?P<value>[^\"'\n]{4,})"
 _LOGIN_COMMAND = (
-    r"(?:vault|wandb|huggingface-cli|hf auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
+    r"[vwh](?:ault|andb|uggingface-cli|f auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
     r"(?P<value>[^\s\"']{16,})"
 )
 _PIPED = (
-    r"(?:echo|printf)[ \t]++(?:-\w++[ \t]++)?(?:[\"']%s(?:\\n)?[\"'][ \t]++)?[\"']?"
+    r"[ep](?:cho|rintf)[ \t]++(?:-\w++[ \t]++)?(?:[\"']%s(?:\\n)?[\"'][ \t]++)?[\"']?"
     r"(?:[^\s:\"'|]{1,60}:)??(?P<value>[^\s\"'|$]++)"
     r"[\"']?[ \t]*+\|[^\n|]{0,100}?"
     r"(?:--password-stdin|--with-token|chpasswd|sudo[ \t]++-\w*S|passwd|--stdin|kinit|cryptsetup"
@@ -764,7 +791,7 @@ KEY_FORMATS = tuple(
             _HASHED,
         ),
         ("a key of a user", ("username",), _KEY_OF_USER),
-        ("a bearer token", ("bearer",), r"(?i:bearer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
+        ("a bearer token", ("bearer",), r"[bB](?i:earer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
         ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
     )
 ) + tuple(
@@ -802,21 +829,22 @@ KEY_FORMATS = tuple(
 )
 
 
-_WORDS_OF_HINTS = tuple(
-    (max(NO_WORD.split(hint), key=len), hint, form) for form in KEY_FORMATS for hint in form.hints
-)
-_SIGNS_OF_HINTS = {
-    sign for _, hint, _ in _WORDS_OF_HINTS for sign in hint if not (sign.isalnum() and sign.isascii())
-}
+_FORMATS_BY_HINT: dict[bytes, list[KeyFormat]] = {}
+for _form in KEY_FORMATS:
+    for _hint in _form.hints:
+        _FORMATS_BY_HINT.setdefault(_hint.encode(), []).append(_form)
+_HINTS = StringMatcher(_FORMATS_BY_HINT)
 
 
-def keys_in(text: str, words: Words, most: int | None = None) -> Iterator[tuple[int, int, str]]:
+def keys_in(text: str, most: int | None = None) -> Iterator[tuple[int, int, str]]:
     """Yield beginning, end and name of every key in a text, format by format.
 
     Of a text with more than ``most`` of one format, the rest is one, ``THE_REST``.
     """
-    formats = [_of_format(text, form) for form in _possible(text, words)]
-    for found in (*formats, _service_keys(text), _azure_keys(text), _arguments(text)):
+    hints = _HINTS.occurring(text.lower().encode("utf-8", "surrogatepass"))
+    formats = dict.fromkeys(chain.from_iterable(map(_FORMATS_BY_HINT.__getitem__, hints)))
+    likely = [_of_format(text, form) for form in formats]
+    for found in (*likely, _service_keys(text), _azure_keys(text), _arguments(text)):
         yield from islice(found, most)
         if beyond := next(found, None):
             yield beyond[0], len(text), THE_REST
@@ -827,18 +855,6 @@ def _of_format(text: str, form: KeyFormat) -> Iterator[tuple[int, int, str]]:
     for match in form.pattern.finditer(text):
         if form.is_key(match[group]):
             yield *match.span(group), form.name
-
-
-def _possible(text: str, words: Words) -> Iterable[KeyFormat]:
-    """Return the formats of which a hint occurs, each once."""
-    absent = {sign for sign in _SIGNS_OF_HINTS if sign not in text}
-    likely = [
-        (None if hint == word else hint, form)
-        for word, hint, form in _WORDS_OF_HINTS
-        if absent.isdisjoint(hint) and word in words.lowered
-    ]
-    lowered = text.lower()
-    return dict.fromkeys([form for hint, form in likely if hint is None or hint in lowered])
 
 
 def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
