@@ -24,7 +24,7 @@ from codex_nb.config.layers import toml
 from codex_nb.parse import picture_url
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
-from codex_nb.tools.assigned_secrets import assigned_secrets, may_hold_secret
+from codex_nb.tools.assigned_secrets import assigned_secrets
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     MAX_SECRETS,
@@ -37,6 +37,7 @@ from codex_nb.tools.secrets import (
     is_secret_name,
     keys_in,
     low_bytes,
+    may_hold_secret,
     stretches,
 )
 

@@ -15,27 +15,25 @@ from itertools import chain, islice, pairwise
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING
 
-from ahocorasick_rs import BytesAhoCorasick
-
 from codex_nb.tools.secrets import (
     ATTRIBUTES,
+    CALLS_WITH_KEYS,
     ENDS_OF_PAIRS,
+    LOGINS,
     MAX_NAMES,
     MAX_SECRETS,
     MIN_SECRET_LENGTH,
     THE_REST,
     WORD,
     Words,
-    in_each_case,
+    breaks_before_names,
+    calls_in,
     is_opaque,
     is_password_name,
     is_placeholder,
     is_secret_name,
     is_secret_value,
     is_unquoted_secret,
-    keys_in,
-    low_bytes,
-    word_set,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +74,6 @@ _MAY_BE_VALUE = re.compile(
 _OPENING = re.compile(r"[(\[{]")
 _NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
 _REDACTED = re.compile(r"\[redacted: ([^\]\n]{1,80})\]")
-_BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({WORD.pattern}))")
 _BRACKET = re.compile(r"[()\[\]{}]")
 # After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
 _UNQUOTED = re.compile(
@@ -96,38 +93,6 @@ _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
 _CLOSES = re.compile(r"\s*+\)")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
-# Calls whose last argument without a name is a password, and calls in which what looks made by a machine is a key.
-_LOGINS = word_set(
-    "login signin authenticate log_in sign_in pymysql.connect mysqldb.connect psycopg2.connect psycopg.connect"
-    " cx_oracle.connect oracledb.connect pymssql.connect ftp ftp_tls redis strictredis getconnection"
-    " plaintextauthprovider"
-)
-_TAKE_KEYS = word_set(
-    "openai asyncopenai anthropic asyncanthropic github gitlab fernet hmac.new minio fred oauthhandler newsapiclient"
-    " telegramclient decrypt groq mistral pinecone hfapi inferenceclient webclient telebot pro_api aes.new"
-)
-_CALLED = (
-    "login log_in signin sign_in authenticate connect ftp ftp_tls redis openai anthropic github gitlab fernet minio"
-    " fred decrypt groq mistral pinecone pro_api"
-)
-_CALLS = tuple(
-    f"{name}("
-    for name in (
-        *in_each_case(f"{_CALLED} hmac.new", ""),
-        *["OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"],
-        *[
-            "getConnection",
-            "PlainTextAuthProvider",
-            "HfApi",
-            "InferenceClient",
-            "WebClient",
-            "TeleBot",
-            "AES.new",
-        ],
-        *["OAuthHandler", "NewsApiClient", "TelegramClient"],
-    )
-)
-_CALL_MATCHER = BytesAhoCorasick(map(str.encode, _CALLS))
 _ARGUMENTS_BEFORE_PASSWORD = 2  # of a connection to anything
 _GROUPS = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}")  # as Google makes passwords for programs
 _LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
@@ -152,7 +117,7 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     ``THE_REST``.
     """
     read = _REDACTED.sub(_without_name, text) if "[redacted: " in text else text
-    breaks = _breaks_before_names(read)
+    breaks = breaks_before_names(read)
     if breaks:
         read = "  ".join(read[start : end - 2] for start, end in pairwise((0, *breaks, len(read) + 2)))
     names = words.places_of_names()
@@ -161,7 +126,7 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     text = read
     for sign, plain in _PLAIN_SIGNS.items():
         text = text.replace(sign, plain)
-    if calls := dict.fromkeys(_calls(text), True):
+    if calls := dict.fromkeys(calls_in(text), True):
         names = dict(sorted({**names, **calls}.items()))
     places, near = list(names), list(islice(_near_values(text, names), MAX_NAMES + 1))
     limit = near[MAX_NAMES] if len(near) > MAX_NAMES else len(text)
@@ -186,13 +151,6 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
             apart.append(found[start])
             end = found[start][1]
     return apart if limit == len(text) else [*apart, (max(end, limit), len(text), THE_REST)]
-
-
-def _breaks_before_names(text: str) -> dict[int, str]:
-    """Return where escaped breaks end before secret names, as whose first letters they would be read; and the names."""
-    breaks = {match.end(): match[1] for match in _BREAK_BEFORE_NAME.finditer(text)} if "\\" in text else {}
-    names = set(filter(is_secret_name, set(breaks.values())))
-    return {end: name for end, name in breaks.items() if name in names} if names else {}
 
 
 def _places_in(text: str, places: dict[int, bool], breaks: dict[int, str]) -> dict[int, bool]:
@@ -386,21 +344,6 @@ _FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, s
 def _without_name(mark: re.Match[str]) -> str:
     """Return a mark whose name is none that could have a value."""
     return f"[redacted: {'.' * len(mark[1])}]"
-
-
-def may_hold_secret(text: str) -> bool:
-    """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
-    if Words(text).secret_names or _calls(text) or any(True for _ in keys_in(text)):
-        return True
-    return bool(_breaks_before_names(text))
-
-
-def _calls(text: str) -> list[int]:
-    """Return where a call begins that may take a password or a key without a name."""
-    if "(" not in text:
-        return []
-    found = _CALL_MATCHER.find_matches_as_indexes(low_bytes(text), overlapping=True)
-    return [start for number, start, _ in found if text.startswith(_CALLS[number], start)]
 
 
 def _read(
@@ -649,9 +592,9 @@ class _Reader:
         if sign == "(" and callee:
             last = callee.lower().rpartition(".")[2]
             words = {callee.lower(), last, last.rpartition("_")[2]}
-            is_login = not words.isdisjoint(_LOGINS)
+            is_login = not words.isdisjoint(LOGINS)
             before_password = 1 if is_login else _ARGUMENTS_BEFORE_PASSWORD if last == "connect" else 0
-            is_named = is_login or is_secret_name(callee) or not words.isdisjoint(_TAKE_KEYS)
+            is_named = is_login or is_secret_name(callee) or not words.isdisjoint(CALLS_WITH_KEYS)
             called = callee if is_named else bracket.secret or called
         if sign == "{" and callee and is_secret_name(callee):  # C++ initialises so
             called = callee

@@ -235,6 +235,7 @@ def _kind_and_owner(word: str, before: str) -> tuple[str, str]:
 
 
 WORD = re.compile(r"[^\W\d][\w-]*+")
+_BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({WORD.pattern}))")
 ENDS_OF_PAIRS = frozenset({"key", "keys"})
 NO_WORD = re.compile(r"[^\w-]")
 _BLANKS_BETWEEN_WORDS = bytes(
@@ -304,8 +305,8 @@ class StringMatcher:
 
     def __init__(self, strings: Collection[bytes]) -> None:
         # What repeats one character could be found at every place of a text.
-        self._runs = [each for each in strings if len(set(each)) == 1]
-        self._strings = [each for each in strings if len(set(each)) > 1]
+        self._runs = [each for each in strings if each[1:] == each[:-1]]
+        self._strings = [each for each in strings if each[1:] != each[:-1]]
         self._longest = max(map(len, self._strings), default=1)
         self._matcher = BytesAhoCorasick(self._strings)
 
@@ -894,3 +895,38 @@ def _of_program(
             is_command = number > 0 and places[number - 1] >= begin
         if is_command:
             yield option
+
+
+# Calls whose last argument without a name is a password, and calls in which what looks made by a machine is a key.
+LOGINS = word_set(
+    "login signin authenticate log_in sign_in pymysql.connect mysqldb.connect psycopg2.connect psycopg.connect"
+    " cx_oracle.connect oracledb.connect pymssql.connect ftp ftp_tls redis strictredis getconnection"
+    " plaintextauthprovider"
+)
+CALLS_WITH_KEYS = word_set(
+    "openai asyncopenai anthropic asyncanthropic github gitlab fernet hmac.new minio fred oauthhandler newsapiclient"
+    " telegramclient decrypt groq mistral pinecone hfapi inferenceclient webclient telebot pro_api aes.new"
+)
+_CALLS = BytesAhoCorasick(f"{name}(".encode() for name in LOGINS | CALLS_WITH_KEYS | {"connect"})
+
+
+def calls_in(text: str) -> list[int]:
+    """Return where a call begins that may take a password or a key without a name."""
+    if "(" not in text:
+        return []
+    found = _CALLS.find_matches_as_indexes(low_bytes(text).lower(), overlapping=True)
+    return [start for _, start, end in found if text[start:end].isascii()]
+
+
+def breaks_before_names(text: str) -> dict[int, str]:
+    """Return where escaped breaks end before secret names, as whose first letters they would be read; and the names."""
+    breaks = {match.end(): match[1] for match in _BREAK_BEFORE_NAME.finditer(text)} if "\\" in text else {}
+    names = set(filter(is_secret_name, set(breaks.values())))
+    return {end: name for end, name in breaks.items() if name in names} if names else {}
+
+
+def may_hold_secret(text: str) -> bool:
+    """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
+    if Words(text).secret_names or calls_in(text) or any(True for _ in keys_in(text)):
+        return True
+    return bool(breaks_before_names(text))
