@@ -72,7 +72,7 @@ _MAY_BE_VALUE = re.compile(
     rf"|{_CAPITALS}|(?<=\d)(?:(?<=[A-Za-z]\d)|(?=[A-Za-z]))(?:{_OF_SIX}))"
 )
 _OPENING = re.compile(r"[(\[{]")
-_NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
+_NEVER_BEFORE_VALUE = frozenset("=.(;#/@%?")
 _REDACTED = re.compile(r"\[redacted: ([^\]\n]{1,80})\]")
 _BRACKET = re.compile(r"[()\[\]{}]")
 # After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
@@ -234,8 +234,14 @@ _WORD_AFTER = re.compile(
     r"[*_\"'\])]{0,4}(?:[ \t](?:(?:for|of)[ \t][^\s:]{1,60}|provided|supplied|given))?"
     r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are|ist|lautet|es|est|è|é|är|er|jest):?(?=[ \t]))?"
     r"[ \t*_|`\"']{0,6}"
-    r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
+    r"(?P<value>(?!&)[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
+_QUOTE_IN_HTML = r"(?:&(?:quot|apos|#3[49]|#x2[27]);|[\"'])"
+_SIGN_IN_HTML = r"(?:\s{0,20}+(?:[:=]|is\b:?|=?-?&gt;))?+"
+_BETWEEN_TAGS = re.compile(
+    rf"{_QUOTE_IN_HTML}?+{_SIGN_IN_HTML}(?:\s{{0,20}}+</?(?![tT][dhrDHR]\b)[A-Za-z][^<>\n]{{0,100}}+>{_SIGN_IN_HTML}){{1,6}}+"
+    rf"\s{{0,20}}+{_QUOTE_IN_HTML}?+(?P<value>[^\s<>\"']{{4,500}}?)(?={_QUOTE_IN_HTML}|[\s<>]|\Z)"
+)  # as documents and highlighted code have it; tables are read apart
 _INPUT = re.compile(
     r"\n[ \t]+[^\n]{0,300}?\binput_value=(?P<quote>[\"'])(?P<value>[^\"'\n]+)(?P=quote)"
 )  # of pydantic
@@ -334,6 +340,7 @@ _FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, s
     (_ARGUMENT, "-".__eq__, _is_argument_of_name),
     (_ENTRY, lambda _before: True, _is_argument_of_name),
     (_ELEMENT, "<:>\"'".__contains__, is_secret_value),
+    (_BETWEEN_TAGS, lambda _before: True, _is_argument_of_name),
     (_INPUT, "\n".__contains__, is_secret_value),
     (_ISSUE, "\"'".__contains__, is_secret_value),
     (_QUOTED, lambda before: before not in {"'", '"'}, is_secret_value),

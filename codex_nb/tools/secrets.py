@@ -688,6 +688,8 @@ _KEYS_OF_FORM = {
     **dict.fromkeys(("ak-", "as-"), r"[A-Za-z0-9]{22,32}(?![\w-])"),
     **dict.fromkeys(("live_", "test_"), r"[a-f0-9]{35}(?!\w)"),
     **dict.fromkeys(("tprv", "xprv", "yprv", "zprv"), "[A-Za-z0-9]{90,}"),
+    **dict.fromkeys(("5H", "5J", "5K"), r"[1-9A-HJ-NP-Za-km-z]{49}(?!\w)"),  # a wallet's, in base58
+    **dict.fromkeys(("K", "L"), r"[1-9A-HJ-NP-Za-km-z]{51}(?!\w)"),
     **dict.fromkeys(("SA", "SC", "SN", "SO", "SU", "SX"), r"[A-Z2-7]{56}(?!\w)"),
     **dict.fromkeys(("pat-na", "pat-eu"), rf"\d{_UUID}"),
     **dict.fromkeys(("access-production", "access-sandbox", "access-development", "sdk", "ark"), _UUID),
@@ -824,6 +826,12 @@ KEY_FORMATS = tuple(
         ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
         ("a password in words", _hints_of(_WORDS_OF_PASSWORDS), _told_in(_WORDS_OF_PASSWORDS), _is_typed),
         ("a token in words", _hints_of(_WORDS_OF_KEYS), _told_in(_WORDS_OF_KEYS), is_opaque),
+        (
+            "a password of a database",
+            ("pwd={", "password={"),
+            r"(?i:pwd|password)=\{(?P<value>[^{}\n]{4,})\}",
+            _is_typed,
+        ),
         ("a password of a database", ("identified ",), _IDENTIFIED, lambda value: not value.isalpha()),
         ("a password of a database", ("identified ",), _IDENTIFIED_AS_KEYWORD, _is_argument),
     )

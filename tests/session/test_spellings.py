@@ -414,6 +414,15 @@ SPELLINGS = [
     "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\n<TOKEN>\nPrivate-MAC: aabb",
     "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n<TOKEN>\n---- END SSH2 ENCRYPTED PRIVATE KEY ----",
     '{"kty":"EC","d":"<TOKEN><TOKEN>","crv":"P-256","x":"abc"}',
+    "<p>API key: <strong><TOKEN></strong></p>",
+    "<b>Password</b>: <code><PASSWORD></code>",
+    "<dt>Token</dt>\n  <dd><code><TOKEN></code></dd>",
+    "<strong>Access token</strong><br/><TOKEN>",
+    '<div>Your API key is</div><div class="key"><TOKEN></div>',
+    '<span class="n">api_key</span> <span class="o">=</span> <span class="s1">&#39;<TOKEN>&#39;</span>',
+    '<span class="n">password</span><span class="o">=</span><span class="s2">&quot;<TOKEN>&quot;</span>',
+    '<span class="nt">&quot;token&quot;</span><span class="p">:</span> <span class="s2">&quot;<TOKEN>&quot;</span>',
+    "Driver={ODBC Driver 18 for SQL Server};Server=db;UID=ada;PWD={<PASSWORD>};",
     "$2b$12$<TOKEN>abcdefghijklmnopqrstuvwxyz0123456789AB",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.<TOKEN>abcd",
 ]
@@ -590,6 +599,8 @@ FORMATS = [
     "sk-lf-a1b2c3d4-a1b2-c3d4-e5f6-a1b2c3d4e5f6",
     "dt0c01.ABCD1234ABCD1234ABCD1234.ABCD1234ABCD1234ABCD1234ABCD1234ABCD1234ABCD1234ABCD1234ABCD1234",
     "bce-v3/ALTAK-<2>/<5x8>",
+    "5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ",
+    "L1aW4aubDFB7yfras2S1mN3bqg9nwySY8nkoLmJebSLD5BWv3ENZ",
 ]
 
 ORDINARY = [
@@ -664,6 +675,9 @@ ORDINARY = [
     "    implemented_secret\n    must be a1b2c3d4e5\n",
     "commands = [('ab', 'abbreviate'), ('pw', 'pwd'), ('no', 'noremenu')]",
     'headers["Access-Control-Allow-Credentials"] = "true"',
+    '<span class="n">token</span> <span class="o">=</span> <span class="n">tokenizer</span>',
+    "<p>The <em>password</em> <a href='#2'>of the account</a> has 2 words.</p>",
+    "conn = f'Server={server};UID={user};PWD={password}'",
     "{'use_auth': 'false', 'password': 'None', 'api_token': 'null'}",
 ]
 
