@@ -230,11 +230,14 @@ _ELEMENT = re.compile(
     r"|</[\w:.-]+>\s*<[\w:.-]+>(?P<text>[^<>\s]+)</"
 )
 _QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
+_SIGN_AFTER = (
+    r"[ \t]*(?:[|:→]|[=-]>|,(?=[^\s,;]{16,500}(?:\s|\Z))|[-\u2013\u2014](?=[ \t])"
+    r"|(?:is|to|was|are|ist|lautet|es|est|è|é|är|er|jest):?(?=[ \t]))"
+)
 _WORD_AFTER = re.compile(
-    r"[*_\"'\])]{0,4}(?:[ \t](?:(?:for|of)[ \t][^\s:]{1,60}|provided|supplied|given))?"
-    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are|ist|lautet|es|est|è|é|är|er|jest):?(?=[ \t]))?"
-    r"[ \t*_|`\"']{0,6}"
-    r"(?P<value>(?!&)[^\s\"'`<>|,;()\[\]{}=]{8,500})"
+    rf"[*_\"'\])]{{0,4}}(?:[ \t](?:for|of|to)(?:[ \t][^\s:]{{1,60}}){{1,3}}?{_SIGN_AFTER}"
+    rf"|(?:[ \t](?:(?:for|of)[ \t][^\s:]{{1,60}}|provided|supplied|given))?(?:{_SIGN_AFTER})?[ \t]*)"
+    r"[ \t*_|`\"']{0,6}(?P<value>(?!&)[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
 _QUOTE_IN_HTML = r"(?:&(?:quot|apos|#3[49]|#x2[27]);|[\"'])"
 _SIGN_IN_HTML = r"(?:\s{0,20}+(?:[:=]|is\b:?|=?-?&gt;))?+"
@@ -489,8 +492,8 @@ class _Reader:
             if kind == "names":
                 bracket = self._brackets[-1]
                 bracket.names += token["names"].split()
-                bracket.compared = ""
                 self._callee = bracket.names[-1]
+                bracket.compared = _first_secret(bracket.names[-2:-1]) if self._callee == "or" else ""
             elif kind == "sign":
                 sign, is_named = token["sign"], None
                 if sign == "\n" and len(self._brackets) == 1 and end > self._stop:
