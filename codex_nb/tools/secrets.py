@@ -54,6 +54,7 @@ def in_each_case(words: str, ending: str) -> dict[str, str]:
 
 _STEM = re.compile(trie(in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | in_each_case(_STEMS, "")))
 _MAX_NAME_LENGTH = 200
+_SHORTEST_RANDOM = 16
 _SMALLEST_NUMBER = 1_000
 # Between the words of camelCase, between letters and digits, and at everything that is neither.
 _BOUNDARY = re.compile(
@@ -189,7 +190,7 @@ def _is_secret(name: str) -> bool:
     if name[:1] == "P" and name[1:2].islower() and _is_secret(name[1:]):
         return True
     words = split_words(name[1:] if name[:1] == "D" and name[1:2].islower() else name)
-    if not words or words[0] in _QUANTITIES:
+    if not words or words[0] in _QUANTITIES or _is_random(name, words):
         return False
     is_address = not _CARRIES_ITS_KEY.isdisjoint(words)
     if words[-1] in _ABOUT and not (is_address and words[-1] in _ADDRESSES):
@@ -200,6 +201,11 @@ def _is_secret(name: str) -> bool:
     return any(map(_is_password, words)) or any(
         _opens(words, place, capitals=capitals) for place in range(len(words))
     )
+
+
+def _is_random(name: str, words: list[str]) -> bool:
+    """Whether a name is no name but random letters and digits, whose words are short: "GAbub2WdN2NOpW4k"."""
+    return len(name) >= _SHORTEST_RANDOM and name.isalnum() and len(words) * 3 > len(name)
 
 
 def _is_password(word: str) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import enum
+import random
+import string
 import types
 from dataclasses import make_dataclass
 from importlib.util import find_spec
@@ -22,7 +24,7 @@ MORE_NAMES = (
     "connection_string", "seed_phrase", "Passwort", "contraseña", "senha", "пароль", "session_token", "csrf_token",
     ("auth", "token"), b"token", "hf.token", "client.api_key", "access_tokens", "bot_tokens", "creds", "userPassword1",
     "otp", "pincode", "recovery_codes", "unlock_code", "mfa_code", "pass_phrase", "private_pem", "pem_key",
-    "unseal_key_1",
+    "unseal_key_1", "s3SecretKey", "oAuth2ClientSecretV2", "k8s_sa_jwt_v1", "e2eDbPwV2", "x-y-z-a-b-pw",
 )  # fmt: skip
 MORE_ORDINARY = (
     "n_tokens", "total_tokens", "maxTokens", "MAX_TOKENS", "input_tokens", "tokens_per_second", "eos_token",
@@ -49,6 +51,12 @@ def test_a_name_says_that_what_it_holds_is_secret(name: object) -> None:
 @pytest.mark.parametrize("name", [*ORDINARY, *MORE_ORDINARY])
 def test_a_name_of_data_is_no_secret(name: object) -> None:
     assert not is_secret_name(name)
+
+
+def test_random_letters_and_digits_are_no_names() -> None:
+    words = random.Random(7).choices(string.ascii_letters + string.digits, k=24 * 10_000)
+    names = ["".join(words[start : start + 24]) for start in range(0, len(words), 24)]
+    assert sum(map(is_secret_name, names)) < 50
 
 
 def test_a_name_of_a_text_enumeration_is_read_as_text() -> None:
