@@ -194,7 +194,7 @@ _ESCAPE = re.compile(
     | (?<=\\)(?<!\\\\)\\*+(?:
           (?:x[0-9A-Fa-f]{2}(?:\\++x[0-9A-Fa-f]{2})*)
         | (?:u[0-9A-Fa-f]{4}(?:\\++u[0-9A-Fa-f]{4})*)
-        | u\{[0-9A-Fa-f]{1,6}\} | U[0-9A-Fa-f]{8} | N\{[A-Za-z0-9 -]{1,80}\} | [0-3][0-7]{2}(?:\\++[0-3][0-7]{2})*
+        | u\{[0-9A-Fa-f]{1,6}\} | U[0-9A-Fa-f]{8} | N\{[A-Za-z0-9 -]{1,80}\} | [0-3]?[0-7]{2}(?:\\++[0-3]?[0-7]{2})*
         | . )
     ))""",
     re.VERBOSE | re.DOTALL,
@@ -247,6 +247,7 @@ def _decoded(digits: str) -> str:
 
 
 _BLOCK = 1_000
+_LAST_LATIN = "\u024f"
 
 
 class _Kept:
@@ -270,11 +271,20 @@ class _Kept:
         return self._places[block][number - self._ends[block]]
 
 
+def _in_plain_letters(text: str) -> str:
+    """Return a text with the ASCII character that each full-width or mathematical letter, digit or sign stands for."""
+    if text.isascii():
+        return text
+    plain = {each: unicodedata.normalize("NFKC", each) for each in set(text) if each > _LAST_LATIN}
+    table = {ord(each): letter for each, letter in plain.items() if len(letter) == 1 and letter.isascii()}
+    return text.translate(table) if table else text
+
+
 class _Reading:
     """A text in all its views."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = text = _in_plain_letters(text)
         self._raw = low_bytes(text)
         self._hex = self._raw.replace(b"0x", b"  ").replace(b"0X", b"  ")
         has_escapes = any(sign in text for sign in _ESCAPE_SIGNS)
@@ -394,7 +404,7 @@ class KnownValues:
         reading, spans = _Reading(text), list[_Span]()
         for view, data in reading.views():
             index = self._indexes[view]
-            keys = beginnings if view is _View.PLAIN else index.found(data)
+            keys = beginnings if view is _View.PLAIN and text.isascii() else index.found(data)
             for key in keys:
                 spans += _spans(reading, data, key, index.forms[key])
         pieces, end = [], 0

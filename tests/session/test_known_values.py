@@ -61,6 +61,11 @@ def embedded(value: str, before: bytes, after: bytes) -> bytes:
     return before + value.encode() + after
 
 
+MATHEMATICAL = {
+    ord(first) + number: start + number
+    for first, start, count in (("A", 0x1D400, 26), ("a", 0x1D41A, 26), ("0", 0x1D7CE, 10))
+    for number in range(count)
+}
 # Ways of writing a text of which the secret may be a part.
 ENCODINGS: dict[str, Write] = {
     "base64": lambda value, before, after: base64.b64encode(embedded(value, before, after)).decode(),
@@ -113,6 +118,9 @@ ENCODINGS: dict[str, Write] = {
     "\\U": lambda value, _, __: "".join(f"\\U{ord(each):08X}" for each in value),
     "\\N": lambda value, _, __: "".join(f"\\N{{{unicode_name(each)}}}" for each in value),
     "octal": lambda value, _, __: each_byte(value, "\\{:03o}"),
+    "octal without zeros": lambda value, _, __: each_byte(value, "\\{:o}"),
+    "full-width": lambda value, _, __: value.translate({code: code + 0xFEE0 for code in range(0x21, 0x7F)}),
+    "mathematical letters": lambda value, _, __: value.translate(MATHEMATICAL),
     "repr": lambda value, before, after: repr(embedded(value, before, after)),
     "ascii": lambda value, _, __: ascii(value),
     "JSON": lambda value, _, __: json.dumps({"v": value}),
