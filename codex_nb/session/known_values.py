@@ -1,8 +1,8 @@
 """Known secrets: what the namespace holds under secret names, and any text however it writes them.
 
-A text is read in a few views, each made in one pass: without escapes, without separators, as hexadecimal digits. What
-a value looks like in a view is looked for by the aligned words of the view, so that the time depends on the length
-of the text, not on the number of values.
+A text is read in a few views, each made in one pass: without escapes, without separators, as hexadecimal digits. All
+that the values look like in a view is looked for in one pass, so that the time depends on the length of the text and
+hardly on the number of values.
 """
 
 from __future__ import annotations
