@@ -32,7 +32,7 @@ from codex_nb.session.events import (
 from codex_nb.session.mcp import ANSWERED, DECLINED
 from codex_nb.session.outbound import received, user_message
 from codex_nb.session.turn import STOPPED, ToolCallExecution, Turn
-from codex_nb.tools.approval import Decision, DecisionKind, Effect
+from codex_nb.tools.approval import OFFERED, Decision, DecisionKind, Effect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -101,7 +101,7 @@ class AgentTurn(Turn):
     @property
     def _wanted_thread(self) -> WantedThread:
         policy, sandbox = POLICIES[self.tool_context.rules.policy]
-        has_shell = self.asked.uses_tools and self.tool_context.rules.offers(Effect.EXECUTE)
+        has_shell = self.asked.uses_tools and Effect.EXECUTE in OFFERED[self.tool_context.rules.policy]
         # Of any file, which is not asked about.
         makes_images = self.asked.uses_tools and self.tool_context.rules.policy is ApprovalPolicy.ALL
         servers = servers_config(self.engine.settings, self.asked)
@@ -346,7 +346,7 @@ class AgentTurn(Turn):
             return None
         if isinstance(asked.arguments, McpCall) and not self._uses(asked.arguments):
             return Decision(DecisionKind.REJECT, message=SWITCHED_OFF, by="policy")
-        if not rules.offers(effect):
+        if effect not in OFFERED[rules.policy]:
             return Decision(DecisionKind.REJECT, message=NOT_OFFERED, by="policy")
         return rules.decide(effect, asked.tool.key(asked.arguments))
 

@@ -70,7 +70,7 @@ from codex_nb.session.structured_output import SchemaMismatch, value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, switch_account
 from codex_nb.session.thread_file import past_turns
 from codex_nb.session.turn import STOPPED, SignIn, ToolContext, Turn, needs_sign_in, no_login
-from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
+from codex_nb.tools.approval import OFFERED, ApprovalMemory, ApprovalRules, Decision, DecisionKind
 from codex_nb.tools.skills import skill_tool
 
 if TYPE_CHECKING:
@@ -600,10 +600,10 @@ class Assistant:
         return (await self.resolve(request, self._thread(request))).template
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
-        rules = ApprovalRules(request.approval, self.memory)
+        effects = OFFERED[request.approval]
         return request.tools.only(
             lambda tool: (
-                tool.is_available(ports) and rules.offers(tool.effect) and tool.name not in request.without
+                tool.is_available(ports) and tool.effect in effects and tool.name not in request.without
             )
         )
 
