@@ -14,7 +14,7 @@ from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, Reques
 from codex_nb.agent.approvals import McpCall, read_action, read_request
 from codex_nb.agent.engine import AgentEngine, WantedThread, digest, servers_config
 from codex_nb.agent.items import AgentItems, image_of
-from codex_nb.errors import AgentFailed, CodexError
+from codex_nb.errors import AgentFailed
 from codex_nb.labels import ApprovalPolicy
 from codex_nb.parse import parse_object
 from codex_nb.rendering.sanitize import visible_line
@@ -27,7 +27,6 @@ from codex_nb.session.events import (
     ToolCallReady,
     ToolFinished,
     ToolStarted,
-    TurnFinished,
 )
 from codex_nb.session.mcp import ANSWERED, DECLINED
 from codex_nb.session.outbound import received, user_message
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from codex_nb.agent.app_server import Message, Messages
     from codex_nb.agent.approvals import Asked
     from codex_nb.responses.request import Outbound
-    from codex_nb.session.events import Answer, Status, TurnEvent
+    from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.turn import ModelClient
 
@@ -164,17 +163,11 @@ class AgentTurn(Turn):
                 if self._rejected is not None:
                     yield self._rejected
                 question = _user_input(self._exchange.input[-1])
-            self._exchange.redact(self.tool_context.redact)
-            self._exchange.commit()
-            finished = TurnFinished(self._answer(), self._problem, shown=self._shown)
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            finished = TurnFinished(self._abort("cancelled"), STOPPED)
-        except (CodexError, AppServerEnded, RequestRefused) as error:
-            failure = error if isinstance(error, CodexError) else AgentFailed(self._clean(str(error)))
-            finished = TurnFinished(self._abort("failed"), failure.line, failure.bare())
-        except BaseException:
-            self._abort("cancelled")
-            raise
+            finished = self._complete()
+        except (AppServerEnded, RequestRefused) as error:
+            finished = self._end_early(AgentFailed(self._clean(str(error))))
+        except BaseException as error:  # noqa: BLE001 -- what does not end a turn is raised again
+            finished = self._end_early(error)
         if self._thread_id:
             self.engine.keep(self.thread, self._thread_id, self._offers)
         yield finished
@@ -424,13 +417,10 @@ class AgentTurn(Turn):
         self._exchange.add(received(item for item in items if item["type"] == "message"))
         self._calls, self._usage = list(self._agent.calls), self._agent.usage
 
-    def _abort(self, status: Status) -> Answer:
+    def _take_partial(self) -> str:
         partial = self._agent.partial_text
         self._take_over()
-        self._exchange.redact(self.tool_context.redact)
-        self._exchange.abort(partial)
-        self._status = status
-        return self._answer(partial)
+        return partial
 
     def _answer(self, partial: str = "") -> Answer:
         answer = super()._answer(partial)
