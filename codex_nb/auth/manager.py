@@ -1,17 +1,14 @@
-"""The credential manager: which credentials sign the next request, and what happens when they are refused.
-
-What may be shown about a login is here, too; nothing of that holds a secret.
-"""
+"""The credential manager: which credentials sign the next request, and what happens when they are refused."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.auth.bearer import BearerAuth, CredentialResolver, RetryCredentials
 from codex_nb.auth.credentials import AuthMode, utc_now
@@ -20,7 +17,7 @@ from codex_nb.auth.oauth import DetachedRefresher, DirectRefresher, OAuthClient,
 from codex_nb.auth.sources import HubSource, environment_login, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
 from codex_nb.config.settings import ADDRESS_VARIABLES, Settings
-from codex_nb.errors import AccountChanged, CodexError, RefreshFailed, SignInRequired
+from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx
 
 if TYPE_CHECKING:
@@ -459,76 +456,12 @@ def open_credentials(
     return CredentialManager(settings, stored, identities, oauth, source=source, clock=clock, sleep=sleep)
 
 
-@dataclass(frozen=True)
-class LoginStatus:
-    """Who is signed in and who pays.
-
-    ``auth_mode`` and ``billing`` are None when not signed in; ``problem`` then gives the reason in one line, and
-    ``absence`` its kind: no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
-    ``credentials_location`` names a file, the keyring, a variable or the host program. ``overrides`` are the settings
-    that lead the login elsewhere than to OpenAI, each with its host.
-    """
-
-    signed_in: bool
-    auth_mode: AuthMode | None = None
-    label: str = field(default="", repr=False)
-    email: str | None = field(default=None, repr=False)
-    plan: str = "unknown"
-    account_id: str | None = field(default=None, repr=False)
-    billing: Literal["chatgpt", "api_key"] | None = None
-    credentials_location: str = field(default="", repr=False)
-    expires_at: datetime | None = None
-    profile: str | None = None
-    problem: str | None = None
-    absence: Literal["signed_out", "changed", "unusable"] = "signed_out"
-    overrides: tuple[str, ...] = field(default=(), compare=False)
-
-
-async def login_status(manager: CredentialManager) -> LoginStatus:
-    """Describe the login.
-
-    Uses no network for a stored login; the account of a personal access token or an agent identity is looked up.
-    """
-    overrides = address_overrides(manager.settings)
-    named = tuple(f"{name} ({host_of(url)})" for name, url in overrides.items())
-    try:
-        credentials = await manager.inspect()
-    except CodexError as error:
-        return LoginStatus(
-            signed_in=False,
-            credentials_location=str(manager.stored.store),
-            profile=manager.settings.profile,
-            problem=error.line,
-            absence=_absence(error),
-            overrides=named,
-        )
-    return LoginStatus(
-        signed_in=True,
-        auth_mode=credentials.mode,
-        label=credentials.label,
-        email=credentials.account.email,
-        plan=credentials.account.plan,
-        account_id=credentials.account.account_id,
-        billing=credentials.billing,
-        credentials_location=credentials.source,
-        expires_at=credentials.expires_at,
-        profile=manager.settings.profile,
-        overrides=named,
-    )
-
-
 def host_of(url: str) -> str:
     """Return the host of an address; the address where it has none."""
     try:
         return httpx.URL(url).host or url
     except (httpx.InvalidURL, UnicodeError):
         return url
-
-
-def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
-    if isinstance(error, AccountChanged):
-        return "changed"
-    return "signed_out" if isinstance(error, SignInRequired) else "unusable"
 
 
 def address_overrides(settings: Settings) -> dict[str, str]:
