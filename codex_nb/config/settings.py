@@ -38,15 +38,22 @@ if TYPE_CHECKING:
 
 
 class Environment(Mapping[str, str]):
-    """A live view of the variables, with those of ``CODEX_HOME/.env`` over them; its ``repr`` shows no value."""
+    """A live view of the variables, with those of a home's ``.env`` over them; its ``repr`` shows no value.
 
-    __slots__ = ("_variables", "dotenv")
+    ``home`` is the CODEX_HOME whose ``.env`` was read; None when none was.
+    """
+
+    __slots__ = ("_variables", "dotenv", "home")
 
     def __init__(
-        self, variables: Mapping[str, str] = os.environ, dotenv: Mapping[str, str] = MappingProxyType({})
+        self,
+        variables: Mapping[str, str] = os.environ,
+        dotenv: Mapping[str, str] = MappingProxyType({}),
+        home: Path | None = None,
     ) -> None:
         self._variables = variables
         self.dotenv = dotenv
+        self.home = home
 
     def __getitem__(self, name: str) -> str:
         return self.dotenv[name] if name in self.dotenv else self._variables[name]
@@ -333,9 +340,11 @@ def codex_environment(environ: Mapping[str, str], profile: str | None = None) ->
 
 
 def _with_dotenv(environ: Mapping[str, str], home: Path) -> Environment:
+    if isinstance(environ, Environment) and environ.home == home:
+        return environ
     from codex_nb.config.layers import read_dotenv
 
-    return Environment(environ, read_dotenv(home, environ))
+    return Environment(environ, read_dotenv(home, environ), home)
 
 
 def profile_names(environ: Mapping[str, str]) -> list[str]:

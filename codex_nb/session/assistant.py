@@ -627,7 +627,7 @@ class Assistant:
         template, model = ResponsesRequest(request.model or self._settings.model or "", ()), None
         search: tuple[JsonObject, ...] = ()
         with suppress(CodexError):
-            resolved = await self.resolve(request, thread)
+            resolved = await self.resolve(request, thread, project)
             request, model, search = resolved.request, resolved.model, resolved.search_tool
             template = replace(resolved.template, text_format=resolved.text_format)
         turn_input = build_input(
@@ -750,11 +750,19 @@ class Assistant:
     def _thread(self, request: TurnRequest) -> Thread:
         return self.threads.open(request.thread) if request.thread else Thread("")
 
-    async def resolve(self, request: TurnRequest, thread: Thread | None = None) -> ResolvedTurn:
-        """Return what a question would be asked with, now; None is for one of no thread. Raises CodexError."""
+    async def resolve(
+        self,
+        request: TurnRequest,
+        thread: Thread | None = None,
+        project: ProjectInstructions | None = None,
+    ) -> ResolvedTurn:
+        """Return what a question would be asked with, now. Raises CodexError.
+
+        ``thread`` None is for one of no thread; ``project`` None reads the project's instructions.
+        """
         wanted = None if request.schema is None else value_format(request.schema)
         settings = self._settings
-        project = await self.project(request)
+        project = await self.project(request) if project is None else project
         if project.skills:
             request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
         news: tuple[str, ...] = ()
