@@ -260,10 +260,11 @@ LINES_AT_ONCE = 50  # that are read before the engine's other tasks go on
 EXPIRED = "batch_expired"
 NOT_SUBMITTED = "not_submitted"
 _PASSED_OVER = frozenset({EXPIRED, NOT_SUBMITTED, "batch_cancelled", "request_timeout"})
+_NOT_BEGUN = "not submitted"
 # The farthest behind first; a state that is not known comes before all others.
 _STATES = (
-    *("not submitted", "validating", "in_progress", "finalizing", "cancelling"),
-    *("failed", "expired", "cancelled", "completed"),
+    *("validating", "in_progress", "finalizing", "cancelling"),
+    *(_NOT_BEGUN, "failed", "expired", "cancelled", "completed"),
 )
 
 
@@ -295,8 +296,9 @@ class JobStatus:
     """How far a job is.
 
     ``state`` is the service's word: "validating", "in_progress", "finalizing", "completed", "failed", "expired",
-    "cancelling" or "cancelled"; "not submitted" while a part of the job has no batch yet. With several batches it is
-    that of the one that is furthest behind. ``expires_at`` is aware UTC, ``problem`` is why the service failed the job.
+    "cancelling" or "cancelled". With several batches it is that of the one that is furthest behind; "not submitted"
+    when all batches have ended, and a part of the job has none. ``expires_at`` is aware UTC, ``problem`` is why the
+    service failed the job.
     """
 
     state: str
@@ -308,8 +310,12 @@ class JobStatus:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more comes of the job."""
-        return self.state in ENDED
+        """Whether nothing more comes of the job, unless it is submitted again."""
+        return _has_ended(self.state)
+
+
+def _has_ended(state: str) -> bool:
+    return state in ENDED or state == _NOT_BEGUN
 
 
 class JobStore:
@@ -429,7 +435,7 @@ class BatchJob:
         total = self._record.count or known[0].total
         done = sum(remote.done for remote in known)
         return JobStatus(
-            self._state(["not submitted" if remote is None else remote.status for remote in found]),
+            self._state([_NOT_BEGUN if remote is None else remote.status for remote in found]),
             total,
             done,
             min(sum(remote.failed for remote in known), max(0, total - done)),
@@ -441,13 +447,14 @@ class BatchJob:
         """Return the state of the batch that is furthest behind; a new submission replaces what has ended."""
         originals = sum(1 for part in self._record.parts if part.count) or 1
         ended = states[originals:][-1:] or states
-        counted = [state for state in states if state not in ENDED] or ended
+        counted = [state for state in states if not _has_ended(state)] or ended
         return min(counted, key=lambda state: _STATES.index(state) if state in _STATES else -1)
 
     def wait(self, timeout_s: float | None = None) -> Any:
         """Wait until the job has ended, showing how far it is, and return :meth:`results`.
 
-        Raises TimeoutError after ``timeout_s`` seconds; the job goes on. An interrupt ends the waiting alone, too.
+        Questions that were never submitted are not waited for. Raises TimeoutError after ``timeout_s`` seconds; the job
+        goes on. An interrupt ends the waiting alone, too.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         pause, failures = FIRST_POLL_S, 0
