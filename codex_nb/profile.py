@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from codex_nb.auth.bearer import WorkspaceRouting
+from codex_nb.auth.accounts import WorkspaceRouting
 from codex_nb.auth.manager import CredentialManager, open_credentials
 from codex_nb.config.settings import Environment, codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError

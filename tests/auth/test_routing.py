@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from codex_nb.auth.bearer import WorkspaceRouting, accounts_url
+from codex_nb.auth.accounts import WorkspaceRouting, accounts_url
 from codex_nb.auth.credentials import AuthFile
 from codex_nb.config.settings import Provider
 from codex_nb.errors import ApiError
