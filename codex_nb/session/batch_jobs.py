@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.files import replace_file
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
-from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_time
+from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_objects, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.client import ResponseAccumulator
@@ -238,9 +238,8 @@ def _result(entry: dict[str, Any], backend: Backend) -> ev.ResponseFinished | Co
 
 
 def _problem(errors: Any) -> str:
-    listed = errors.get("data") if isinstance(errors, dict) else None
-    first = listed[0] if isinstance(listed, list) and listed else None
-    return sanitize_server_text(str(first.get("message") or "")) if isinstance(first, dict) else ""
+    told = parse_objects(parse_object(errors).get("data"))
+    return sanitize_server_text(str(told[0].get("message") or "")) if told else ""
 
 
 def _is_id(value: object) -> TypeGuard[str]:
@@ -430,7 +429,7 @@ class BatchJob:
     @property
     def status(self) -> JobStatus:
         """How far the job is, by the service's newest word."""
-        found: list[RemoteBatch | None] = self._run(self._remotes())
+        found: list[RemoteBatch | None] = self._run(self._look())
         known = [remote for remote in found if remote is not None]
         total = self._record.count or known[0].total
         done = sum(remote.done for remote in known)
@@ -491,15 +490,19 @@ class BatchJob:
         self._run(self._resubmit())
         return self
 
-    async def _remotes(self) -> list[RemoteBatch | None]:
-        client = await self._connect()
+    async def _look(self) -> list[RemoteBatch | None]:
+        return await self._remotes(await self._connect())
+
+    async def _remotes(self, client: BatchClient) -> list[RemoteBatch | None]:
         ids = [part.batch_id for part in self._record.parts]
         return [None if each is None else await client.find(each) for each in ids]
 
     async def _outcomes(self) -> list[Outcome]:
         client = await self._connect()
+        return await self._read_all(client, await self._remotes(client))
+
+    async def _read_all(self, client: BatchClient, remotes: list[RemoteBatch | None]) -> list[Outcome]:
         found: dict[int, Outcome] = {}
-        remotes = await self._remotes()
         if any(remote is not None and not remote.has_ended for remote in remotes):
             raise CodexError(
                 f"The batch job {self.id} has not ended yet.", hint="Use .wait(), or ask again later."
@@ -515,7 +518,7 @@ class BatchJob:
 
     async def _cancel(self) -> None:
         client = await self._connect()
-        for remote in await self._remotes():
+        for remote in await self._remotes(client):
             if remote is not None and not remote.has_ended:
                 await client.cancel(remote.id)
 
@@ -524,9 +527,10 @@ class BatchJob:
         if any(part.batch_id is None for part in self._record.parts):
             await _begin(client, self._record, self._store)
             return
-        outcomes = await self._outcomes()
+        remotes = await self._remotes(client)
+        outcomes = await self._read_all(client, remotes)
         missing = {str(index) for index, outcome in enumerate(outcomes) if _is_open(outcome)}
-        for part, remote in zip(tuple(self._record.parts), await self._remotes(), strict=True):
+        for part, remote in zip(tuple(self._record.parts), remotes, strict=True):
             if remote is None or not missing or not (source := part.input_file or remote.input_file):
                 continue
             with tempfile.TemporaryFile() as file:
