@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+JsonObject = dict[str, Any]
+
 MAX_DEPTH = 64
 LATEST_S = 32_503_680_000  # the year 3000; later moments break the arithmetic of time zones
 BYTES_OF_A_VALUE = 96

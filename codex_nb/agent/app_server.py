@@ -18,16 +18,14 @@ import subprocess
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codex_nb.errors import AgentFailed, ConfigError
-from codex_nb.parse import loads, parse_object
+from codex_nb.parse import JsonObject, loads, parse_object
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-
-JsonObject = dict[str, Any]
 
 OLDEST = (0, 160, 0)
 BINARY_VARIABLE = "CODEX_NB_CODEX"

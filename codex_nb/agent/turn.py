@@ -16,7 +16,7 @@ from codex_nb.agent.engine import AgentEngine, WantedThread, digest, servers_con
 from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed
 from codex_nb.labels import ApprovalPolicy
-from codex_nb.parse import parse_object
+from codex_nb.parse import JsonObject, parse_object
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.session.events import (
     ApprovalRequested,
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.turn import ModelClient
-
-JsonObject = dict[str, Any]
 
 INTERRUPT_TIMEOUT_S = 3.0
 RESTARTED = "The Codex CLI ended unexpectedly and was started again."

@@ -560,14 +560,6 @@ def open_credentials(
     return CredentialManager(settings, stored, identities, oauth, source=source, clock=clock, sleep=sleep)
 
 
-def host_of(url: str) -> str:
-    """Return the host of an address; the address where it has none."""
-    try:
-        return httpx.URL(url).host or url
-    except (httpx.InvalidURL, UnicodeError):
-        return url
-
-
 def address_overrides(settings: Settings) -> dict[str, str]:
     """Return the settings that replace an address to which a login is sent, with the addresses."""
     provider, usual = settings.provider, Settings(codex_home=settings.codex_home)

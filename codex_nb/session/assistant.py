@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
+    from codex_nb.parse import JsonObject
     from codex_nb.responses.events import RateLimits
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.responses.request import Backend, Throttle
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
     from codex_nb.session.thread import ThreadStore
     from codex_nb.session.turn import ModelClient
     from codex_nb.tools.approval import Approver, CallKey
-    from codex_nb.tools.base import JsonObject, Ports, Tool, ToolSet
+    from codex_nb.tools.base import Ports, Tool, ToolSet
 
     Hint = Callable[[ProjectInstructions], str]  # returns the text of a notice, or an empty one for none
 

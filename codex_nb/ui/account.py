@@ -19,8 +19,9 @@ from pydantic import SecretStr
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting, first_of
-from codex_nb.auth.manager import address_overrides, host_of
+from codex_nb.auth.manager import address_overrides
 from codex_nb.errors import AccountChanged, CodexError, LoginFailed, SignInRequired, home_as_tilde
+from codex_nb.http import host_of
 from codex_nb.labels import (
     BILLED_PER_TOKEN,
     LOGIN_METHODS,
@@ -234,7 +235,7 @@ async def login_status(manager: CredentialManager) -> AccountStatus:
     Uses no network for a stored login; the account of a personal access token or an agent identity is looked up.
     """
     overrides = address_overrides(manager.settings)
-    named = tuple(f"{name} ({host_of(url)})" for name, url in overrides.items())
+    named = tuple(f"{name} ({host_of(url) or url})" for name, url in overrides.items())
     try:
         credentials = await manager.inspect()
     except CodexError as error:
