@@ -24,7 +24,7 @@ from codex_nb.auth.credentials import (
     jwt_part,
     read_account,
 )
-from codex_nb.config.settings import API_BASE_URL
+from codex_nb.config.settings import API_BASE_URL, account_url
 from codex_nb.errors import ApiError, BackendOverloaded, RefreshFailed, SignInRequired
 from codex_nb.http import Route, httpx, is_loopback, is_secure, request_json
 from codex_nb.parse import is_printable_ascii
@@ -82,7 +82,7 @@ class WorkspaceRouting:
         return await self._ask()
 
     async def _ask(self) -> dict[str, Any]:
-        url = accounts_url(self._settings.chatgpt_base_url)
+        url = account_url(self._settings.chatgpt_base_url, "accounts/check")
         reply = await request_json(self._http, "GET", url, auth=self._auth(), timeout_s=TIMEOUT_S)
         if reply.problem is not None:
             raise BackendOverloaded(
@@ -98,12 +98,6 @@ class WorkspaceRouting:
             status=reply.status,
             request_id=reply.headers.get("x-request-id"),
         )
-
-
-def accounts_url(chatgpt_base_url: str) -> str:
-    """Return the URL for the lookup; a backend other than ChatGPT's has another path."""
-    base = chatgpt_base_url.rstrip("/")
-    return f"{base}/wham/accounts/check" if "/backend-api" in base else f"{base}/api/codex/accounts/check"
 
 
 def _read_route(value: dict[str, Any], account_id: str | None, base_url: str) -> Route:

@@ -524,6 +524,12 @@ def _read_variable(setting: str, value: str, variable: str) -> Any:
             return _choice(setting, value, path=ENVIRONMENT, key=variable)
 
 
+def account_url(chatgpt_base_url: str, path: str) -> str:
+    """Return where ChatGPT tells something of an account; a backend other than ChatGPT's has another path."""
+    base = chatgpt_base_url.rstrip("/")
+    return f"{base}/wham/{path}" if "/backend-api" in base else f"{base}/api/codex/{path}"
+
+
 def _chatgpt_base_url(value: str, merged: MergedConfig) -> str:
     """Complete a bare ChatGPT host with the backend's path, as the CLI does."""
     base_url = validate_url(value, merged.source("chatgpt_base_url"), "chatgpt_base_url")

@@ -125,7 +125,8 @@ class Agent(Protocol):
 class ResolvedTurn:
     """One turn's choices, each made by the first that states one: the request, the settings, the model.
 
-    ``instructions`` are ours, followed by those of the project.
+    ``instructions`` are ours, followed by those of the project. ``search_mode`` is how the model may search the web,
+    None for not at all.
     """
 
     turn_id: str
@@ -137,6 +138,7 @@ class ResolvedTurn:
     project: ProjectInstructions
     instructions: str
     value_format: ValueFormat | None
+    search_mode: str | None = None
     news: tuple[str, ...] = ()
 
     @property
@@ -176,8 +178,7 @@ class ResolvedTurn:
     @property
     def search_tool(self) -> tuple[JsonObject, ...]:
         """The backend's own tool for a web search, as the CLI sends it; an agent has one of its own, used alike."""
-        settings = self.settings
-        mode = settings.search_mode(wanted=self.request.searches)
+        mode = self.search_mode
         if mode is None or self.cannot_search:
             return ()
         return (
@@ -185,7 +186,7 @@ class ResolvedTurn:
                 "type": "web_search",
                 "external_web_access": mode != "cached",
                 **({"indexed_web_access": True} if mode == "indexed" else {}),
-                **settings.search_options,
+                **self.settings.search_options,
                 **({"search_content_types": ["text", "image"]} if self.model.searches_images else {}),
             },
         )
@@ -767,7 +768,7 @@ class Assistant:
         if project.skills:
             request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
         news: tuple[str, ...] = ()
-        settings.search_mode(wanted=request.searches)  # an administrator may not allow it
+        search_mode = settings.search_mode(wanted=request.searches)  # an administrator may not allow it
         reads_own = request.agent and settings.agent_config == "own"  # the agent has the servers itself, then
         if request.uses_servers and settings.mcp_servers and not reads_own:
             states = await self.servers().required(request.without)
@@ -790,6 +791,7 @@ class Assistant:
             project=project,
             instructions=self._instructions + project.whole,
             value_format=wanted,
+            search_mode=search_mode,
             news=news,
         )
 
