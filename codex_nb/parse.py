@@ -47,6 +47,14 @@ def loads(text: str | bytes, *, keep_surrogates: bool = False) -> Any:
     return value
 
 
+def loads_object(text: str | bytes) -> JsonObject:
+    """Parse the JSON text of an object like :func:`loads`; an empty one for anything else."""
+    try:
+        return parse_object(loads(text))
+    except ValueError:
+        return {}
+
+
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 

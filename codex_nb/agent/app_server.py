@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import AgentFailed, ConfigError
-from codex_nb.parse import JsonObject, loads, parse_object
+from codex_nb.parse import JsonObject, loads_object, parse_object
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -364,12 +364,7 @@ class AppServer:
         assert self._process.stdout is not None  # noqa: S101 -- as above
         try:
             while line := await self._process.stdout.readline():
-                try:
-                    message = loads(line)
-                except ValueError:
-                    message = None
-                if isinstance(message, dict):
-                    await self._take(message)
+                await self._take(loads_object(line))
         except ValueError:
             self._too_long = True
             with suppress(ProcessLookupError):

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.files import replace_file
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
-from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_objects, parse_time
+from codex_nb.parse import fits, loads_object, parse_integer, parse_object, parse_objects, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.client import ResponseAccumulator
@@ -149,13 +149,9 @@ class BatchClient:
     async def _ask(self, method: str, path: str, timeout_s: float, **content: Any) -> dict[str, Any]:
         async with self._reply(method, path, timeout_s, **content) as response:
             body = await response.aread()
-        try:
-            found = loads(body)  # MAX_REPLY_BYTES bounds it
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
+        if not (found := loads_object(body)):  # MAX_REPLY_BYTES bounds it
             raise MalformedResponse(
-                f"{self.backend.name} answered {path} with something that is no JSON object."
+                f"{self.backend.name} answered {path} with no JSON object, or an empty one."
             )
         return found
 
@@ -210,11 +206,8 @@ def _request_line(custom_id: str, body: bytes) -> bytes:
 def result_lines(file: IO[bytes], backend: Backend) -> Iterator[tuple[str, ev.ResponseFinished | CodexError]]:
     """Yield the outcome of each line of an output or error file, with its custom id; damaged lines are passed over."""
     while line := file.readline(MAX_LINE_BYTES):
-        try:
-            entry = loads(line) if fits(line, MAX_LINE_MEMORY) else None
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and isinstance(custom_id := entry.get("custom_id"), str):
+        entry = loads_object(line) if fits(line, MAX_LINE_MEMORY) else {}
+        if isinstance(custom_id := entry.get("custom_id"), str):
             yield custom_id, _result(entry, backend)
 
 

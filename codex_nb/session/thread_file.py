@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, append_line, locked, remove_excess, replace_file
-from codex_nb.parse import loads, parse_text
+from codex_nb.parse import loads, loads_object, parse_text
 from codex_nb.rendering.answer_output import (
     AnswerOutput,
     NoticeOutput,
@@ -185,7 +185,7 @@ def saved_questions(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the names of the saved threads with their first questions; reads no more than the header of each file."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            if name := _name_in(header := _parsed(file.readline(_LONGEST_HEADER)), path):
+            if name := _name_in(header := loads_object(file.readline(_LONGEST_HEADER)), path):
                 yield name, _str(header, "question")
 
 
@@ -193,7 +193,7 @@ def saved_threads(folder: Path) -> Iterator[ThreadInfo]:
     """Yield the saved threads; no more of them is parsed than the header."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            if name := _name_in(header := _parsed(file.readline(_LONGEST_HEADER)), path):
+            if name := _name_in(header := loads_object(file.readline(_LONGEST_HEADER)), path):
                 model, turns = "", 0
                 for line in file:
                     turns += line.count(_ANSWERED)
@@ -239,16 +239,8 @@ def _lines(path: Path) -> Iterator[tuple[str, Item]]:
     except FileNotFoundError:
         return
     for line in content.split(b"\n"):
-        if entry := _parsed(line):
+        if entry := loads_object(line):
             yield _str(entry, "id") or hashlib.sha256(line).hexdigest(), entry
-
-
-def _parsed(line: bytes) -> Item:
-    """Return what is in a line; nothing of one that is torn, nested too deeply or no object."""
-    with suppress(ValueError):
-        if isinstance(entry := loads(line), dict):
-            return entry
-    return {}
 
 
 def _line(line_id: str, saved: SavedThread) -> bytes:
