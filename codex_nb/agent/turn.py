@@ -101,7 +101,8 @@ class AgentTurn(Turn):
         has_shell = self.asked.uses_tools and Effect.EXECUTE in OFFERED[self.tool_context.rules.policy]
         # Of any file, which is not asked about.
         makes_images = self.asked.uses_tools and self.tool_context.rules.policy is ApprovalPolicy.ALL
-        servers = servers_config(self.engine.settings, self.asked)
+        settings = self.engine.settings
+        servers = servers_config(settings, self.asked)
         options = {
             "model": self.request.model,
             "modelProvider": self.engine.provider,
@@ -111,7 +112,7 @@ class AgentTurn(Turn):
             "config": {
                 "features.shell_tool": has_shell,
                 "features.image_generation": makes_images,
-                "web_search": self._search_mode,
+                "web_search": settings.search_mode(wanted=self.asked.searches) or "disabled",
                 **servers,
             },
         }
@@ -127,15 +128,6 @@ class AgentTurn(Turn):
         ]
         offers = digest([self.request.tools, has_shell, servers])
         return WantedThread(self.thread, self.new_items[:-1], options, tools, offers, makes_images)
-
-    @property
-    def _search_mode(self) -> str:
-        tool = next((tool for tool in self.request.tools if tool["type"] == "web_search"), None)
-        if tool is None:
-            return "disabled"
-        if tool.get("indexed_web_access"):
-            return "indexed"
-        return "live" if tool["external_web_access"] else "cached"
 
     @property
     def _folder(self) -> Path:
