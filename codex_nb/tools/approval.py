@@ -128,7 +128,7 @@ class Approver(Protocol):
         ...
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PendingApprovals:
     """The requests that wait for the user; an answer may come from any thread.
 
