@@ -122,7 +122,7 @@ def _request(
     found = None
     if context and session.shell is not None:
         reading = read_for(session, prompt, None)
-        found = gather(reading, opened, reading.hidden())
+        found = gather(reading, opened, namespace, reading.hidden())
     request = TurnRequest(
         prompt=prompt,
         model=model or session.config.model,

@@ -286,13 +286,11 @@ def _hub(options: argparse.Namespace) -> int:
 
 
 async def _status(options: argparse.Namespace) -> int:
+    from codex_nb.magics.account import profile_status
     from codex_nb.profile import open_profile_at
-    from codex_nb.ui.account import AccountStatus
 
     async with open_profile_at(os.environ, profile=options.profile) as profile:
-        status, limits = await profile.status()
-        model, effort = profile.settings.model, profile.settings.effort
-        account = AccountStatus.from_status(status, limits=limits, model=model, effort=effort, in_full=True)
+        account = await profile_status(profile, in_full=True)
         print(in_a_shell(str(account)))
         return 0 if account.signed_in else 1
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from codex_nb.agent.app_server import UPDATE, installed_binaries
 from codex_nb.auth.credentials import credentials_from_document
 from codex_nb.auth.locks import LEASE_FILE, LOCK_FILES, read_lease, state_of_lock
-from codex_nb.auth.manager import EXPIRY_MARGIN, address_overrides, host_of, restriction
+from codex_nb.auth.manager import EXPIRY_MARGIN, address_overrides, restriction
 from codex_nb.auth.sources import HUB_URL_VARIABLE
 from codex_nb.auth.store import ENCRYPTED_STORE, file_mode, open_store
 from codex_nb.config.layers import DOTENV_FILE, read_bytes
@@ -34,7 +34,7 @@ from codex_nb.config.settings import (
 )
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.files import FILE_MODE, MOUNTS, LockState, file_system_of, leftovers, try_lock
-from codex_nb.http import Proxies, httpx, is_secure, open_proxy, tls_context
+from codex_nb.http import Proxies, host_of, httpx, is_secure, open_proxy, tls_context
 from codex_nb.labels import date_time, short_account
 from codex_nb.responses.request import CONTRACT_VERSION
 
@@ -324,7 +324,7 @@ def _environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fin
             yield Finding(name, "is set and comes before the stored login", advice)
     if hub := environ.get(HUB_URL_VARIABLE, "").strip():
         advice = "" if is_secure(hub) else "Use an https address: the server's token is not sent to this one."
-        yield Finding(HUB_URL_VARIABLE, f"your JupyterHub keeps the login ({host_of(hub)})", advice)
+        yield Finding(HUB_URL_VARIABLE, f"your JupyterHub keeps the login ({host_of(hub) or hub})", advice)
     if environ.get("OPENAI_API_KEY", "").strip():
         used = settings.use_openai_api_key_env
         yield Finding("OPENAI_API_KEY", "is set and used, as configured" if used else "is set and not used")

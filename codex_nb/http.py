@@ -201,6 +201,14 @@ def is_secure(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
+def host_of(url: str) -> str:
+    """Return the host that requests to an address go to; an empty text where it has none."""
+    try:
+        return httpx.URL(url).host
+    except (httpx.InvalidURL, UnicodeError):
+        return ""
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine: ``localhost`` itself, or a loopback address in its usual notation."""
     if host.lower() == "localhost":

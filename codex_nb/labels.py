@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -169,6 +170,7 @@ PLANS = MappingProxyType(
 )
 
 
+@lru_cache
 def plan_name(plan: str) -> str:
     """Return a plan's product name: ChatGPT, and the service's own name for it as it is read."""
     return f"ChatGPT {PLANS.get(plan) or plan.replace('_', ' ').title()}"

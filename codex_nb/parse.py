@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+JsonObject = dict[str, Any]
+
 MAX_DEPTH = 64
 LATEST_S = 32_503_680_000  # the year 3000; later moments break the arithmetic of time zones
 BYTES_OF_A_VALUE = 96
@@ -43,6 +45,14 @@ def loads(text: str | bytes, *, keep_surrogates: bool = False) -> Any:
     if not keep_surrogates and _SURROGATE.search(text):
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
+
+
+def loads_object(text: str | bytes) -> JsonObject:
+    """Parse the JSON text of an object like :func:`loads`; an empty one for anything else."""
+    try:
+        return parse_object(loads(text))
+    except ValueError:
+        return {}
 
 
 def _refuse(name: str) -> NoReturn:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from codex_nb.auth.bearer import WorkspaceRouting
-from codex_nb.auth.manager import CredentialManager, login_status, open_credentials
+from codex_nb.auth.accounts import WorkspaceRouting
+from codex_nb.auth.manager import CredentialManager, open_credentials
 from codex_nb.config.settings import Environment, codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import open_http
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from codex_nb.agent.engine import AgentEngine
     from codex_nb.auth.login import LoginFlow
-    from codex_nb.auth.manager import LoginStatus
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.layers import Machine
     from codex_nb.config.settings import Settings
@@ -258,16 +256,6 @@ class Profile:
         from codex_nb.auth.login import open_login
 
         return open_login(method, self.credentials)
-
-    async def status(self) -> tuple[LoginStatus, RateLimits | None]:
-        """Return who is signed in, and the limits; None where they are unknown."""
-        status, limits = await login_status(self.credentials), self.assistant.limits
-        if status.signed_in:
-            try:
-                limits = await self.backend.usage() or limits
-            except CodexError as error:
-                status = replace(status, problem=error.line)
-        return status, limits
 
     async def warm_up(self, question: TurnRequest) -> None:
         """Open what a question needs while the notebook is read; what fails now fails again later.

@@ -18,16 +18,14 @@ import subprocess
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codex_nb.errors import AgentFailed, ConfigError
-from codex_nb.parse import loads, parse_object
+from codex_nb.parse import JsonObject, loads_object, parse_object
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-
-JsonObject = dict[str, Any]
 
 OLDEST = (0, 160, 0)
 BINARY_VARIABLE = "CODEX_NB_CODEX"
@@ -366,12 +364,7 @@ class AppServer:
         assert self._process.stdout is not None  # noqa: S101 -- as above
         try:
             while line := await self._process.stdout.readline():
-                try:
-                    message = loads(line)
-                except ValueError:
-                    message = None
-                if isinstance(message, dict):
-                    await self._take(message)
+                await self._take(loads_object(line))
         except ValueError:
             self._too_long = True
             with suppress(ProcessLookupError):

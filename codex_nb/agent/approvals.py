@@ -14,7 +14,7 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS
-from codex_nb.parse import parse_object, parse_objects, parse_text
+from codex_nb.parse import JsonObject, parse_object, parse_objects, parse_text
 from codex_nb.session.mcp import Form, form_tool, read_form
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from codex_nb.agent.app_server import Message
     from codex_nb.tools.approval import ApprovalRequest, Approved, Decision
     from codex_nb.tools.base import Ports
-
-JsonObject = dict[str, Any]
 
 SHELL, PATCH = "shell", "apply_patch"
 

@@ -27,7 +27,7 @@ from codex_nb.config.settings import CONFIG_FILE
 from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFailed
 from codex_nb.files import LockState, create_file, replace_file, try_lock
 from codex_nb.labels import ApprovalPolicy, short_account
-from codex_nb.parse import loads, parse_object, parse_objects
+from codex_nb.parse import JsonObject, loads, parse_object, parse_objects
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.request import choose_backend
 from codex_nb.session.outbound import environment_secrets
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.thread import Thread
 
-
-JsonObject = dict[str, Any]
 
 HOMES = "home-"
 LOCK = "in-use"

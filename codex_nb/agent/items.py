@@ -7,7 +7,7 @@ import json
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codex_nb.agent.approvals import PATCH, SHELL, diff_of
 from codex_nb.errors import (
@@ -24,6 +24,7 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.parse import (
+    JsonObject,
     image_type,
     loads,
     parse_integer,
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from codex_nb.session.events import TurnEvent
-
-JsonObject = dict[str, Any]
 
 OUTPUT_LIMIT = 20_000  # characters of what one call shows
 MOST_CHARACTERS = 24_000_000  # of all texts of a turn

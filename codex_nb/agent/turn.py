@@ -14,9 +14,9 @@ from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, Reques
 from codex_nb.agent.approvals import McpCall, read_action, read_request
 from codex_nb.agent.engine import AgentEngine, WantedThread, digest, servers_config
 from codex_nb.agent.items import AgentItems, image_of
-from codex_nb.errors import AgentFailed, CodexError
+from codex_nb.errors import AgentFailed
 from codex_nb.labels import ApprovalPolicy
-from codex_nb.parse import parse_object
+from codex_nb.parse import JsonObject, parse_object
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.session.events import (
     ApprovalRequested,
@@ -27,12 +27,11 @@ from codex_nb.session.events import (
     ToolCallReady,
     ToolFinished,
     ToolStarted,
-    TurnFinished,
 )
 from codex_nb.session.mcp import ANSWERED, DECLINED
 from codex_nb.session.outbound import received, user_message
 from codex_nb.session.turn import STOPPED, ToolCallExecution, Turn
-from codex_nb.tools.approval import Decision, DecisionKind, Effect
+from codex_nb.tools.approval import OFFERED, Decision, DecisionKind, Effect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -40,11 +39,9 @@ if TYPE_CHECKING:
     from codex_nb.agent.app_server import Message, Messages
     from codex_nb.agent.approvals import Asked
     from codex_nb.responses.request import Outbound
-    from codex_nb.session.events import Answer, Status, TurnEvent
+    from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.turn import ModelClient
-
-JsonObject = dict[str, Any]
 
 INTERRUPT_TIMEOUT_S = 3.0
 RESTARTED = "The Codex CLI ended unexpectedly and was started again."
@@ -101,10 +98,11 @@ class AgentTurn(Turn):
     @property
     def _wanted_thread(self) -> WantedThread:
         policy, sandbox = POLICIES[self.tool_context.rules.policy]
-        has_shell = self.asked.uses_tools and self.tool_context.rules.offers(Effect.EXECUTE)
+        has_shell = self.asked.uses_tools and Effect.EXECUTE in OFFERED[self.tool_context.rules.policy]
         # Of any file, which is not asked about.
         makes_images = self.asked.uses_tools and self.tool_context.rules.policy is ApprovalPolicy.ALL
-        servers = servers_config(self.engine.settings, self.asked)
+        settings = self.engine.settings
+        servers = servers_config(settings, self.asked)
         options = {
             "model": self.request.model,
             "modelProvider": self.engine.provider,
@@ -114,7 +112,7 @@ class AgentTurn(Turn):
             "config": {
                 "features.shell_tool": has_shell,
                 "features.image_generation": makes_images,
-                "web_search": self._search_mode,
+                "web_search": settings.search_mode(wanted=self.asked.searches) or "disabled",
                 **servers,
             },
         }
@@ -130,15 +128,6 @@ class AgentTurn(Turn):
         ]
         offers = digest([self.request.tools, has_shell, servers])
         return WantedThread(self.thread, self.new_items[:-1], options, tools, offers, makes_images)
-
-    @property
-    def _search_mode(self) -> str:
-        tool = next((tool for tool in self.request.tools if tool["type"] == "web_search"), None)
-        if tool is None:
-            return "disabled"
-        if tool.get("indexed_web_access"):
-            return "indexed"
-        return "live" if tool["external_web_access"] else "cached"
 
     @property
     def _folder(self) -> Path:
@@ -164,17 +153,11 @@ class AgentTurn(Turn):
                 if self._rejected is not None:
                     yield self._rejected
                 question = _user_input(self._exchange.input[-1])
-            self._exchange.redact(self.tool_context.redact)
-            self._exchange.commit()
-            finished = TurnFinished(self._answer(), self._problem, shown=self._shown)
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            finished = TurnFinished(self._abort("cancelled"), STOPPED)
-        except (CodexError, AppServerEnded, RequestRefused) as error:
-            failure = error if isinstance(error, CodexError) else AgentFailed(self._clean(str(error)))
-            finished = TurnFinished(self._abort("failed"), failure.line, failure.bare())
-        except BaseException:
-            self._abort("cancelled")
-            raise
+            finished = self._complete()
+        except (AppServerEnded, RequestRefused) as error:
+            finished = self._end_early(AgentFailed(self._clean(str(error))))
+        except BaseException as error:  # noqa: BLE001 -- what does not end a turn is raised again
+            finished = self._end_early(error)
         if self._thread_id:
             self.engine.keep(self.thread, self._thread_id, self._offers)
         yield finished
@@ -346,7 +329,7 @@ class AgentTurn(Turn):
             return None
         if isinstance(asked.arguments, McpCall) and not self._uses(asked.arguments):
             return Decision(DecisionKind.REJECT, message=SWITCHED_OFF, by="policy")
-        if not rules.offers(effect):
+        if effect not in OFFERED[rules.policy]:
             return Decision(DecisionKind.REJECT, message=NOT_OFFERED, by="policy")
         return rules.decide(effect, asked.tool.key(asked.arguments))
 
@@ -424,13 +407,10 @@ class AgentTurn(Turn):
         self._exchange.add(received(item for item in items if item["type"] == "message"))
         self._calls, self._usage = list(self._agent.calls), self._agent.usage
 
-    def _abort(self, status: Status) -> Answer:
+    def _take_partial(self) -> str:
         partial = self._agent.partial_text
         self._take_over()
-        self._exchange.redact(self.tool_context.redact)
-        self._exchange.abort(partial)
-        self._status = status
-        return self._answer(partial)
+        return partial
 
     def _answer(self, partial: str = "") -> Answer:
         answer = super()._answer(partial)

@@ -1,30 +1,31 @@
 """The credential manager: which credentials sign the next request, and what happens when they are refused.
 
-What may be shown about a login is here, too; nothing of that holds a secret.
+Requests are signed by an ``httpx.Auth`` generator that asks the manager.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from codex_nb.auth.bearer import BearerAuth, CredentialResolver, RetryCredentials
-from codex_nb.auth.credentials import AuthMode, utc_now
+from codex_nb.auth.accounts import CredentialResolver
+from codex_nb.auth.credentials import AuthMode, fits_header, utc_now
 from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import DetachedRefresher, DirectRefresher, OAuthClient, launch_process
 from codex_nb.auth.sources import HubSource, environment_login, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
 from codex_nb.config.settings import ADDRESS_VARIABLES, Settings
-from codex_nb.errors import AccountChanged, CodexError, RefreshFailed, SignInRequired
-from codex_nb.http import httpx
+from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
+from codex_nb.http import httpx, is_secure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -153,6 +154,17 @@ class RefreshPolicy:
 def can_refresh(credentials: Credentials) -> bool:
     """Whether there is a refresh token to spend."""
     return credentials.mode is AuthMode.CHATGPT and credentials.refresh_token is not None
+
+
+@dataclass(frozen=True)
+class RetryCredentials:
+    """What to try after a 401: other credentials, or None when nothing helps.
+
+    ``token_used`` tells that a refresh token paid for them, so that no second refresh follows for the same request.
+    """
+
+    credentials: Credentials | None = None
+    token_used: bool = False
 
 
 class CredentialManager:
@@ -421,6 +433,95 @@ class CredentialManager:
             task.exception()  # marks it as retrieved: an interrupted caller never reads it
 
 
+ACCOUNT_HEADER = "chatgpt-account-id"
+FEDRAMP_HEADER = "x-openai-fedramp"
+IDENTITY_HEADERS = ("authorization", ACCOUNT_HEADER, FEDRAMP_HEADER)
+MOST_RECOVERIES = 2
+_CREDENTIAL_NAME = re.compile(r"auth|key|token|secret|cookie|password|signature|^code$|^sig$", re.IGNORECASE)
+
+
+class BearerAuth(httpx.Auth):
+    """Signs every request with the current credentials; raises ConfigError for an address that is not secure."""
+
+    def __init__(self, manager: CredentialManager, settings: Settings) -> None:
+        self._manager = manager
+        self._settings = settings
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Raise RuntimeError: refreshing credentials needs the event loop."""
+        del request
+        raise RuntimeError("codex_nb signs requests of httpx.AsyncClient only.")
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Sign and send the request; after a 401, repeat it with other credentials if there are any."""
+        credentials = await self._manager.current()
+        configured = {name: request.headers[name] for name in IDENTITY_HEADERS if name in request.headers}
+        self._sign(request, credentials, configured)
+        response = yield request
+        for _ in range(MOST_RECOVERIES):
+            if response.status_code != httpx.codes.UNAUTHORIZED:
+                return
+            recovery = await self._manager.retry_after_401(credentials)
+            if recovery.credentials is None:
+                return
+            credentials = recovery.credentials
+            self._sign(request, credentials, configured)
+            response = yield request
+            if recovery.token_used:
+                return
+
+    def _sign(self, request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
+        """Set the identity headers; ``configured`` ones, from config.toml, apply where the credentials set none.
+
+        Raises ConfigError when the credential would be sent unencrypted.
+        """
+        for name in IDENTITY_HEADERS:
+            request.headers.pop(name, None)
+        request.headers.update({**configured, **identity_headers(credentials)})
+        url = request.url
+        if is_secure(str(url)) or not carries_credential(request):
+            return
+        provider, hint = self._settings.provider, "Use an https address in config.toml."
+        if credentials.mode is AuthMode.API_KEY and not provider.is_built_in:
+            if provider.id in self._settings.insecure_providers:
+                return
+            hint += (
+                " If you trust the network in between, allow this provider:"
+                f" %config CodexMagics.insecure_providers = ['{provider.id}']"
+            )
+        raise ConfigError(
+            f"Nothing was sent to {url.scheme}://{url.netloc.decode('ascii')}: credentials are sent to https"
+            " addresses and to this machine only; over http, anyone on the network could read them.",
+            key="base_url",
+            hint=hint,
+        )
+
+
+def carries_credential(request: httpx.Request) -> bool:
+    """Whether a header or a query parameter holds a credential, judged by its name."""
+    return any(_CREDENTIAL_NAME.search(name) for name in (*request.headers, *request.url.params))
+
+
+def identity_headers(credentials: Credentials) -> dict[str, str]:
+    """Return the headers that identify the account, for every auth mode."""
+    headers: dict[str, str] = {}
+    if credentials.agent is not None:
+        headers["authorization"] = f"AgentAssertion {credentials.agent.assertion().get_secret_value()}"
+    elif credentials.bearer is not None:
+        if not fits_header(credentials.bearer):
+            raise SignInRequired(
+                f"The credential from {credentials.source} contains characters that cannot be sent.",
+                hint="Copy the whole value again, or sign in with %codex login.",
+            )
+        headers["authorization"] = f"Bearer {credentials.bearer.get_secret_value()}"
+    if credentials.is_chatgpt_backend:
+        if credentials.account.account_id:
+            headers[ACCOUNT_HEADER] = credentials.account.account_id
+        if credentials.account.is_fedramp:
+            headers[FEDRAMP_HEADER] = "true"
+    return headers
+
+
 def open_credentials(
     settings: Settings,
     environ: Mapping[str, str],
@@ -457,78 +558,6 @@ def open_credentials(
     if source is not None and not settings.provider.uses_login and settings.restricts_every_login:
         source = _BesideLogin(source, ensure_login_allowed)
     return CredentialManager(settings, stored, identities, oauth, source=source, clock=clock, sleep=sleep)
-
-
-@dataclass(frozen=True)
-class LoginStatus:
-    """Who is signed in and who pays.
-
-    ``auth_mode`` and ``billing`` are None when not signed in; ``problem`` then gives the reason in one line, and
-    ``absence`` its kind: no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
-    ``credentials_location`` names a file, the keyring, a variable or the host program. ``overrides`` are the settings
-    that lead the login elsewhere than to OpenAI, each with its host.
-    """
-
-    signed_in: bool
-    auth_mode: AuthMode | None = None
-    label: str = field(default="", repr=False)
-    email: str | None = field(default=None, repr=False)
-    plan: str = "unknown"
-    account_id: str | None = field(default=None, repr=False)
-    billing: Literal["chatgpt", "api_key"] | None = None
-    credentials_location: str = field(default="", repr=False)
-    expires_at: datetime | None = None
-    profile: str | None = None
-    problem: str | None = None
-    absence: Literal["signed_out", "changed", "unusable"] = "signed_out"
-    overrides: tuple[str, ...] = field(default=(), compare=False)
-
-
-async def login_status(manager: CredentialManager) -> LoginStatus:
-    """Describe the login.
-
-    Uses no network for a stored login; the account of a personal access token or an agent identity is looked up.
-    """
-    overrides = address_overrides(manager.settings)
-    named = tuple(f"{name} ({host_of(url)})" for name, url in overrides.items())
-    try:
-        credentials = await manager.inspect()
-    except CodexError as error:
-        return LoginStatus(
-            signed_in=False,
-            credentials_location=str(manager.stored.store),
-            profile=manager.settings.profile,
-            problem=error.line,
-            absence=_absence(error),
-            overrides=named,
-        )
-    return LoginStatus(
-        signed_in=True,
-        auth_mode=credentials.mode,
-        label=credentials.label,
-        email=credentials.account.email,
-        plan=credentials.account.plan,
-        account_id=credentials.account.account_id,
-        billing=credentials.billing,
-        credentials_location=credentials.source,
-        expires_at=credentials.expires_at,
-        profile=manager.settings.profile,
-        overrides=named,
-    )
-
-
-def host_of(url: str) -> str:
-    """Return the host of an address; the address where it has none."""
-    try:
-        return httpx.URL(url).host or url
-    except (httpx.InvalidURL, UnicodeError):
-        return url
-
-
-def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
-    if isinstance(error, AccountChanged):
-        return "changed"
-    return "signed_out" if isinstance(error, SignInRequired) else "unusable"
 
 
 def address_overrides(settings: Settings) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from codex_nb.config.layers import read_bytes
 from codex_nb.errors import ConfigError, CredentialsUnreadable
-from codex_nb.parse import is_printable_ascii, loads, parse_object
+from codex_nb.parse import is_printable_ascii, loads_object
 from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
@@ -740,7 +740,7 @@ def _store_key(server: McpServer) -> str:
 
 
 def _in_keyring(text: SecretStr | None) -> Iterator[str]:
-    entry = _parsed("{}" if text is None else text.get_secret_value())
+    entry = loads_object("{}" if text is None else text.get_secret_value())
     response = entry.get("token_response")
     if isinstance(response, dict):
         yield from _usable(response.get("access_token"), entry.get("expires_at"))
@@ -748,20 +748,13 @@ def _in_keyring(text: SecretStr | None) -> Iterator[str]:
 
 def _in_file(path: Path, server: McpServer) -> Iterator[str]:
     try:
-        content = _parsed(read_bytes(path) or b"{}")
+        content = loads_object(read_bytes(path) or b"{}")
     except ConfigError:
         return
     for entry in content.values():
         place = (entry.get("server_name"), entry.get("server_url")) if isinstance(entry, dict) else ()
         if place == (server.name, server.url):
             yield from _usable(entry.get("access_token"), entry.get("expires_at"))
-
-
-def _parsed(text: str | bytes) -> dict[str, Any]:
-    try:
-        return parse_object(loads(text))
-    except ValueError:
-        return {}
 
 
 def _usable(token: object, expires_ms: object) -> Iterator[str]:

@@ -38,15 +38,22 @@ if TYPE_CHECKING:
 
 
 class Environment(Mapping[str, str]):
-    """A live view of the variables, with those of ``CODEX_HOME/.env`` over them; its ``repr`` shows no value."""
+    """A live view of the variables, with those of a home's ``.env`` over them; its ``repr`` shows no value.
 
-    __slots__ = ("_variables", "dotenv")
+    ``home`` is the CODEX_HOME whose ``.env`` was read; None when none was.
+    """
+
+    __slots__ = ("_variables", "dotenv", "home")
 
     def __init__(
-        self, variables: Mapping[str, str] = os.environ, dotenv: Mapping[str, str] = MappingProxyType({})
+        self,
+        variables: Mapping[str, str] = os.environ,
+        dotenv: Mapping[str, str] = MappingProxyType({}),
+        home: Path | None = None,
     ) -> None:
         self._variables = variables
         self.dotenv = dotenv
+        self.home = home
 
     def __getitem__(self, name: str) -> str:
         return self.dotenv[name] if name in self.dotenv else self._variables[name]
@@ -333,9 +340,11 @@ def codex_environment(environ: Mapping[str, str], profile: str | None = None) ->
 
 
 def _with_dotenv(environ: Mapping[str, str], home: Path) -> Environment:
+    if isinstance(environ, Environment) and environ.home == home:
+        return environ
     from codex_nb.config.layers import read_dotenv
 
-    return Environment(environ, read_dotenv(home, environ))
+    return Environment(environ, read_dotenv(home, environ), home)
 
 
 def profile_names(environ: Mapping[str, str]) -> list[str]:
@@ -513,6 +522,12 @@ def _read_variable(setting: str, value: str, variable: str) -> Any:
             return tuple(value.replace(",", " ").split())
         case _:
             return _choice(setting, value, path=ENVIRONMENT, key=variable)
+
+
+def account_url(chatgpt_base_url: str, path: str) -> str:
+    """Return where ChatGPT tells something of an account; a backend other than ChatGPT's has another path."""
+    base = chatgpt_base_url.rstrip("/")
+    return f"{base}/wham/{path}" if "/backend-api" in base else f"{base}/api/codex/{path}"
 
 
 def _chatgpt_base_url(value: str, merged: MergedConfig) -> str:

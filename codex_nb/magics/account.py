@@ -13,7 +13,7 @@ from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, Sign
 from codex_nb.host.interrupts import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
 from codex_nb.rendering.sanitize import visible_text
-from codex_nb.ui.account import AccountStatus, AccountView, LoginWidget, saved_name
+from codex_nb.ui.account import AccountStatus, AccountView, LoginWidget, login_status, saved_name
 from codex_nb.ui.widgets import READY_S, in_output_widget
 
 if TYPE_CHECKING:
@@ -209,12 +209,25 @@ def account_status(session: ShellSession, name: str | None) -> AccountStatus:
 
 
 async def _account_status(session: ShellSession, profile: Profile) -> AccountStatus:
-    config, settings = session.config, profile.settings
-    status, limits = await profile.status()
-    model, effort = config.model or settings.model, config.effort or settings.effort
-    return AccountStatus.from_status(
-        status, limits=limits, model=model, effort=effort, in_full=session.names_in_full
+    config = session.config
+    return await profile_status(
+        profile, model=config.model, effort=config.effort, in_full=session.names_in_full
     )
+
+
+async def profile_status(
+    profile: Profile, *, model: str | None = None, effort: str | None = None, in_full: bool
+) -> AccountStatus:
+    """Return the status of a profile's account; ``model`` and ``effort`` take the place of those in the settings."""
+    status = await login_status(profile.credentials)
+    settings, limits = profile.settings, profile.assistant.limits
+    if status.signed_in:
+        try:
+            limits = await profile.backend.usage() or limits
+        except CodexError as error:
+            status = replace(status, problem=error.line)
+    model, effort = model or settings.model, effort or settings.effort
+    return replace(status, limits=limits, model=model, effort=effort, in_full=in_full)
 
 
 class AccountWidget:

@@ -342,21 +342,26 @@ def _command_handler(
 CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
 
 
-def answer_cell(session: ShellSession, options: CellOptions) -> None:
-    """Ask what the cell asks, show the answer and assign it; show the help where that is wished."""
+def answer_cell(session: ShellSession, options: CellOptions, body: str = "") -> None:
+    """Ask what the cell asks, show the answer and assign it; show the help where that is wished.
+
+    The prompt is what follows the options on the magic's line, and the cell's body below it.
+    """
     if options.help:
         SUBCOMMANDS["help"].run(session, "")
         return
     refuse_inside_turn()
     if session.is_answering:  # this is a callback, or another thread: the kernel runs one cell at a time
         raise CodexError("Codex is already answering in this cell.", hint="Ask when it has ended.")
-    if not options.prompt:
+    prompt = "\n".join(part for part in (options.prompt, body.strip("\n")) if part.strip()).strip()
+    if not prompt:
         raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
     profile = session.profile(options.profile)
-    if options.prompt.startswith("/"):
+    if prompt.startswith("/"):
         from codex_nb.tools.skills import expand_prompt
 
-        options = replace(options, prompt=expand_prompt(options.prompt, profile.settings.codex_home))
+        prompt = expand_prompt(prompt, profile.settings.codex_home)
+    options = replace(options, prompt=prompt)
     ensure_logged_in(session, profile)
     question = make_question(session, options, profile)  # a wrong option is refused before anything is shown
     if session.last is None and (profile.settings.transport != "http" or question.agent):

@@ -477,7 +477,7 @@ def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
         )
     from codex_nb.magics.cell import answer_cell
 
-    return answer_cell(session, parse_options(line, cell or ""))
+    return answer_cell(session, parse_options(line), cell or "")
 
 
 _QUESTION = re.compile(r"(?P<indent>\s*)%codex[ \t]+(?P<line>\S.*\?)\s*")

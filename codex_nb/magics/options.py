@@ -12,7 +12,7 @@ import types
 import typing
 import unicodedata
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
@@ -271,8 +271,9 @@ def options_and_help() -> Iterator[tuple[list[str], str]]:
         yield list(action.option_strings), str(action.help).replace("%%", "%")
 
 
-def parse_options(line: str, cell: str = "") -> CellOptions:
-    """Parse a magic's line, options first; the words after them and the cell's body are the prompt, as they stand."""
+@lru_cache
+def parse_options(line: str) -> CellOptions:
+    """Parse a magic's line, options first; the words after them are the prompt, as they stand."""
     words, rest = [], line.strip()
     while rest.startswith("-"):
         flag, separator, rest = _split_flag(rest)
@@ -290,8 +291,7 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
         raise OptionError(f"%%codex: unknown option {unknown[0]}.", hint=hint)
     if known.cell and known.schema:
         raise OptionError("%%codex: --cell asks for code, --schema for a value.", hint="Choose one of them.")
-    prompt = "\n".join(part for part in (rest, cell.strip("\n")) if part.strip())
-    return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
+    return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": rest})
 
 
 def _split_flag(text: str) -> tuple[str, str, str]:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from codex_nb.session.mcp import ServerState
     from codex_nb.tools.base import Tool
     from codex_nb.tools.describe import NewCell, RunResult
-    from codex_nb.tools.hiding import Hidden
+    from codex_nb.tools.hiding import Hidden, VisibleVariables
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import StatusLine
@@ -425,33 +425,47 @@ def with_notebook(
 
     Raises CellSkipped for a subject that the user excludes.
     """
-    hidden = reading.hidden()
-    namespace = hidden.visible(reading.session.namespace)
+    hidden, namespace = reading.hidden(), reading.session.namespace
+    visible = hidden.visible(namespace)
     return replace(
         question,
         data=options.subject(reading) if options.subject is not None else (),
-        tools=offered_tools(namespace) if options.tools else ToolSet(),
+        tools=offered_tools(visible) if options.tools else ToolSet(),
         uses_tools=options.tools,
         uses_servers=options.tools and options.mcp,
         searches=options.search if options.tools else False,
         without=frozenset(reading.session.switched_off),
-        context=gather(reading, profile, hidden, is_hashed=question.use_cache) if options.context else None,
+        context=(
+            gather(reading, profile, namespace, hidden, visible, is_hashed=question.use_cache)
+            if options.context
+            else None
+        ),
     )
 
 
 def gather(
-    reading: NotebookReading, profile: Profile, hidden: Hidden, *, is_hashed: bool = False
+    reading: NotebookReading,
+    profile: Profile,
+    namespace: Mapping[str, Any],
+    hidden: Hidden,
+    visible: VisibleVariables | None = None,
+    *,
+    is_hashed: bool = False,
 ) -> NotebookContext:
-    """Put together what is sent from the notebook and the namespace; ``is_hashed`` for an answer that may be saved."""
+    """Put together what is sent from the notebook and the namespace; ``is_hashed`` for an answer that may be saved.
+
+    ``visible`` is what ``hidden`` leaves of the namespace, where that is known.
+    """
     session = reading.session
     return build_context(
         reading.snapshot,
-        session.namespace,
+        namespace,
         reading.prompt,
         redactor=profile.assistant.redactor(),
         folder=reading.folder,
         budget=session.config.context_tokens,
         hidden=hidden,
+        visible=visible,
         subcommands={name for name, each in SUBCOMMANDS.items() if not each.asks},
         is_hashed=is_hashed,
         draw=mentioned_picture,

@@ -356,7 +356,7 @@ def tools(session: ShellSession, line: str) -> None:
         _switch(session, line)
         return
     from codex_nb.magics.session import offered_tools
-    from codex_nb.tools.approval import ApprovalRules
+    from codex_nb.tools.approval import OFFERED, ApprovalRules
 
     profile = session.profile()
     rules = ApprovalRules(ApprovalPolicy(session.config.approval or profile.settings.approval))
@@ -367,7 +367,7 @@ def tools(session: ShellSession, line: str) -> None:
     def approval(tool: Tool[Any]) -> str:
         if tool.name in session.switched_off:
             return "switched off"
-        if not rules.offers(tool.effect):
+        if tool.effect not in OFFERED[rules.policy]:
             return "not offered"
         return "asks first" if rules.decide(tool.effect, (tool.identity, "")) is None else "runs unasked"
 

@@ -10,11 +10,11 @@ from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
 from codex_nb.http import CONNECT_TIMEOUT_S, REQUEST_ERRORS, backoff, httpx
-from codex_nb.parse import parse_object, parse_objects, parse_text
+from codex_nb.parse import JsonObject, parse_object, parse_objects, parse_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.errors import event_error, transport_error
 from codex_nb.responses.events import RateLimits, parse_limits_event, parse_usage, request_id_of
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from codex_nb.responses.models import ModelCatalog
     from codex_nb.responses.request import Backend, ResponsesRequest
     from codex_nb.responses.websocket import WebSocketTransport
-
-
-JsonObject = dict[str, Any]
 
 
 def _is_client_tool_call(item: JsonObject) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from codex_nb.errors import (
     ApiError,
@@ -28,7 +27,7 @@ from codex_nb.errors import (
     StreamInterrupted,
     UsageLimitReached,
 )
-from codex_nb.http import UnacceptableResponse, httpx, media_type
+from codex_nb.http import UnacceptableResponse, host_of, httpx, media_type
 from codex_nb.labels import date_time, plan_name, time_span
 from codex_nb.parse import loads, parse_number, parse_object, parse_text, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
@@ -435,7 +434,7 @@ def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> Code
 
     Raise it outside of the handler: the library's exception holds the signed request and must not become its context.
     """
-    host = _host_of(url)
+    host = host_of(url) or _THE_BACKEND
     cause = _root_cause(error)
     mapped = _unsendable(error, cause, host) or _unconnected(error, cause, host)
     if mapped is None:
@@ -505,13 +504,6 @@ def _connect_reason(cause: BaseException, error: Exception) -> str:
     if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
         return os.strerror(cause.errno).lower()
     return sanitize_server_text(str(error).lower()) or "the connection failed"
-
-
-def _host_of(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or _THE_BACKEND
-    except ValueError:
-        return _THE_BACKEND
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -30,7 +30,7 @@ from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.files import file_stamp, replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.labels import EFFORTS, ULTRA
-from codex_nb.parse import loads, parse_integer, parse_object, parse_objects, parse_text
+from codex_nb.parse import loads, loads_object, parse_integer, parse_object, parse_objects, parse_text
 from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
@@ -348,10 +348,9 @@ def _cli_list(path: Path, _stamp: object) -> CachedModels | None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        body = loads(path.read_bytes())
-    except (OSError, ValueError):
+        return loads_object(path.read_bytes())
+    except OSError:
         return {}
-    return parse_object(body)
 
 
 def _modified(path: Path) -> float:

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NewType
 
-from codex_nb.config.settings import API_BASE_URL
+from codex_nb.config.settings import API_BASE_URL, account_url
 from codex_nb.errors import ConfigError
 from codex_nb.http import backoff
 from codex_nb.parse import parse_number
@@ -75,8 +75,7 @@ class Backend:
         """Where the plan's usage is told, None where there is no plan."""
         if self.account_base_url is None:
             return None
-        path = "/wham/usage" if "/backend-api" in self.account_base_url else "/api/codex/usage"
-        return f"{self.account_base_url}{path}"
+        return account_url(self.account_base_url, "usage")
 
 
 def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:

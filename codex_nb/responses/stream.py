@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
 from codex_nb.http import MAX_STREAM_BYTES, UnacceptableResponse, format_size, httpx, media_type
-from codex_nb.parse import fits, loads, memory_of, parse_object
+from codex_nb.parse import fits, loads_object, memory_of
 from codex_nb.responses.errors import event_error, response_error, transport_error, unreadable_response
 from codex_nb.responses.events import (
     TERMINAL_TYPES,
@@ -405,10 +405,7 @@ class ResponseReader:
 
     def _unstreamed(self, body: bytes) -> ServerEvent:
         """Take a reply that was not streamed: a whole response, or an error with a friendly status."""
-        try:
-            told = parse_object(loads(body) if fits(body, self._budget.memory) else None)
-        except ValueError:
-            told = {}
+        told = loads_object(body) if fits(body, self._budget.memory) else {}
         if isinstance(told.get("error"), dict):
             raise event_error(told, backend=self._backend)
         if not isinstance(told.get("output"), list):

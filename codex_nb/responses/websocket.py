@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.protocol import State
 
 from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, httpx, is_secure, tls_context
-from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_text
+from codex_nb.parse import JsonObject, fits, loads_object, parse_integer, parse_object, parse_text
 from codex_nb.responses.events import TERMINAL_TYPES
 from codex_nb.responses.request import LITE_HEADER, TURN_STATE_HEADER, dump_json, request_fields
 from codex_nb.responses.stream import MAX_EVENT_BYTES, ResponseBudget
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from codex_nb.responses.events import ResponseFinished
     from codex_nb.responses.request import Backend, ResponsesRequest
-
-JsonObject = dict[str, Any]
 
 PROTOCOL = {"openai-beta": "responses_websockets=2026-02-06"}
 MAX_MESSAGE_HEADER = "x-codex-websocket-max-message-bytes"
@@ -297,10 +295,7 @@ def _raise_if_refused(error: ConnectionClosed) -> None:
 
 
 def _event_in(frame: bytes) -> JsonObject:
-    try:
-        return parse_object(loads(frame) if fits(frame, ResponseBudget.memory) else None)
-    except ValueError:
-        return {}
+    return loads_object(frame) if fits(frame, ResponseBudget.memory) else {}
 
 
 class _Frames(httpx.AsyncByteStream):

@@ -70,7 +70,7 @@ from codex_nb.session.structured_output import SchemaMismatch, value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, switch_account
 from codex_nb.session.thread_file import past_turns
 from codex_nb.session.turn import STOPPED, SignIn, ToolContext, Turn, needs_sign_in, no_login
-from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
+from codex_nb.tools.approval import OFFERED, ApprovalMemory, ApprovalRules, Decision, DecisionKind
 from codex_nb.tools.skills import skill_tool
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
+    from codex_nb.parse import JsonObject
     from codex_nb.responses.events import RateLimits
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.responses.request import Backend, Throttle
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
     from codex_nb.session.thread import ThreadStore
     from codex_nb.session.turn import ModelClient
     from codex_nb.tools.approval import Approver, CallKey
-    from codex_nb.tools.base import JsonObject, Ports, Tool, ToolSet
+    from codex_nb.tools.base import Ports, Tool, ToolSet
 
     Hint = Callable[[ProjectInstructions], str]  # returns the text of a notice, or an empty one for none
 
@@ -124,7 +125,8 @@ class Agent(Protocol):
 class ResolvedTurn:
     """One turn's choices, each made by the first that states one: the request, the settings, the model.
 
-    ``instructions`` are ours, followed by those of the project.
+    ``instructions`` are ours, followed by those of the project. ``search_mode`` is how the model may search the web,
+    None for not at all.
     """
 
     turn_id: str
@@ -136,6 +138,7 @@ class ResolvedTurn:
     project: ProjectInstructions
     instructions: str
     value_format: ValueFormat | None
+    search_mode: str | None = None
     news: tuple[str, ...] = ()
 
     @property
@@ -175,8 +178,7 @@ class ResolvedTurn:
     @property
     def search_tool(self) -> tuple[JsonObject, ...]:
         """The backend's own tool for a web search, as the CLI sends it; an agent has one of its own, used alike."""
-        settings = self.settings
-        mode = settings.search_mode(wanted=self.request.searches)
+        mode = self.search_mode
         if mode is None or self.cannot_search:
             return ()
         return (
@@ -184,7 +186,7 @@ class ResolvedTurn:
                 "type": "web_search",
                 "external_web_access": mode != "cached",
                 **({"indexed_web_access": True} if mode == "indexed" else {}),
-                **settings.search_options,
+                **self.settings.search_options,
                 **({"search_content_types": ["text", "image"]} if self.model.searches_images else {}),
             },
         )
@@ -600,10 +602,10 @@ class Assistant:
         return (await self.resolve(request, self._thread(request))).template
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
-        rules = ApprovalRules(request.approval, self.memory)
+        effects = OFFERED[request.approval]
         return request.tools.only(
             lambda tool: (
-                tool.is_available(ports) and rules.offers(tool.effect) and tool.name not in request.without
+                tool.is_available(ports) and tool.effect in effects and tool.name not in request.without
             )
         )
 
@@ -627,7 +629,7 @@ class Assistant:
         template, model = ResponsesRequest(request.model or self._settings.model or "", ()), None
         search: tuple[JsonObject, ...] = ()
         with suppress(CodexError):
-            resolved = await self.resolve(request, thread)
+            resolved = await self.resolve(request, thread, project)
             request, model, search = resolved.request, resolved.model, resolved.search_tool
             template = replace(resolved.template, text_format=resolved.text_format)
         turn_input = build_input(
@@ -750,15 +752,23 @@ class Assistant:
     def _thread(self, request: TurnRequest) -> Thread:
         return self.threads.open(request.thread) if request.thread else Thread("")
 
-    async def resolve(self, request: TurnRequest, thread: Thread | None = None) -> ResolvedTurn:
-        """Return what a question would be asked with, now; None is for one of no thread. Raises CodexError."""
+    async def resolve(
+        self,
+        request: TurnRequest,
+        thread: Thread | None = None,
+        project: ProjectInstructions | None = None,
+    ) -> ResolvedTurn:
+        """Return what a question would be asked with, now. Raises CodexError.
+
+        ``thread`` None is for one of no thread; ``project`` None reads the project's instructions.
+        """
         wanted = None if request.schema is None else value_format(request.schema)
         settings = self._settings
-        project = await self.project(request)
+        project = await self.project(request) if project is None else project
         if project.skills:
             request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
         news: tuple[str, ...] = ()
-        settings.search_mode(wanted=request.searches)  # an administrator may not allow it
+        search_mode = settings.search_mode(wanted=request.searches)  # an administrator may not allow it
         reads_own = request.agent and settings.agent_config == "own"  # the agent has the servers itself, then
         if request.uses_servers and settings.mcp_servers and not reads_own:
             states = await self.servers().required(request.without)
@@ -781,6 +791,7 @@ class Assistant:
             project=project,
             instructions=self._instructions + project.whole,
             value_format=wanted,
+            search_mode=search_mode,
             news=news,
         )
 

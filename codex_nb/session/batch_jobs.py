@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.files import replace_file
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
-from codex_nb.parse import fits, loads, parse_integer, parse_object, parse_time
+from codex_nb.parse import fits, loads_object, parse_integer, parse_object, parse_objects, parse_time
 from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.client import ResponseAccumulator
@@ -149,13 +149,9 @@ class BatchClient:
     async def _ask(self, method: str, path: str, timeout_s: float, **content: Any) -> dict[str, Any]:
         async with self._reply(method, path, timeout_s, **content) as response:
             body = await response.aread()
-        try:
-            found = loads(body)  # MAX_REPLY_BYTES bounds it
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
+        if not (found := loads_object(body)):  # MAX_REPLY_BYTES bounds it
             raise MalformedResponse(
-                f"{self.backend.name} answered {path} with something that is no JSON object."
+                f"{self.backend.name} answered {path} with no JSON object, or an empty one."
             )
         return found
 
@@ -210,11 +206,8 @@ def _request_line(custom_id: str, body: bytes) -> bytes:
 def result_lines(file: IO[bytes], backend: Backend) -> Iterator[tuple[str, ev.ResponseFinished | CodexError]]:
     """Yield the outcome of each line of an output or error file, with its custom id; damaged lines are passed over."""
     while line := file.readline(MAX_LINE_BYTES):
-        try:
-            entry = loads(line) if fits(line, MAX_LINE_MEMORY) else None
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and isinstance(custom_id := entry.get("custom_id"), str):
+        entry = loads_object(line) if fits(line, MAX_LINE_MEMORY) else {}
+        if isinstance(custom_id := entry.get("custom_id"), str):
             yield custom_id, _result(entry, backend)
 
 
@@ -238,9 +231,8 @@ def _result(entry: dict[str, Any], backend: Backend) -> ev.ResponseFinished | Co
 
 
 def _problem(errors: Any) -> str:
-    listed = errors.get("data") if isinstance(errors, dict) else None
-    first = listed[0] if isinstance(listed, list) and listed else None
-    return sanitize_server_text(str(first.get("message") or "")) if isinstance(first, dict) else ""
+    told = parse_objects(parse_object(errors).get("data"))
+    return sanitize_server_text(str(told[0].get("message") or "")) if told else ""
 
 
 def _is_id(value: object) -> TypeGuard[str]:
@@ -260,10 +252,11 @@ LINES_AT_ONCE = 50  # that are read before the engine's other tasks go on
 EXPIRED = "batch_expired"
 NOT_SUBMITTED = "not_submitted"
 _PASSED_OVER = frozenset({EXPIRED, NOT_SUBMITTED, "batch_cancelled", "request_timeout"})
+_NOT_BEGUN = "not submitted"
 # The farthest behind first; a state that is not known comes before all others.
 _STATES = (
-    *("not submitted", "validating", "in_progress", "finalizing", "cancelling"),
-    *("failed", "expired", "cancelled", "completed"),
+    *("validating", "in_progress", "finalizing", "cancelling"),
+    *(_NOT_BEGUN, "failed", "expired", "cancelled", "completed"),
 )
 
 
@@ -295,8 +288,9 @@ class JobStatus:
     """How far a job is.
 
     ``state`` is the service's word: "validating", "in_progress", "finalizing", "completed", "failed", "expired",
-    "cancelling" or "cancelled"; "not submitted" while a part of the job has no batch yet. With several batches it is
-    that of the one that is furthest behind. ``expires_at`` is aware UTC, ``problem`` is why the service failed the job.
+    "cancelling" or "cancelled". With several batches it is that of the one that is furthest behind; "not submitted"
+    when all batches have ended, and a part of the job has none. ``expires_at`` is aware UTC, ``problem`` is why the
+    service failed the job.
     """
 
     state: str
@@ -308,8 +302,12 @@ class JobStatus:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more comes of the job."""
-        return self.state in ENDED
+        """Whether nothing more comes of the job, unless it is submitted again."""
+        return _has_ended(self.state)
+
+
+def _has_ended(state: str) -> bool:
+    return state in ENDED or state == _NOT_BEGUN
 
 
 class JobStore:
@@ -424,12 +422,12 @@ class BatchJob:
     @property
     def status(self) -> JobStatus:
         """How far the job is, by the service's newest word."""
-        found: list[RemoteBatch | None] = self._run(self._remotes())
+        found: list[RemoteBatch | None] = self._run(self._look())
         known = [remote for remote in found if remote is not None]
         total = self._record.count or known[0].total
         done = sum(remote.done for remote in known)
         return JobStatus(
-            self._state(["not submitted" if remote is None else remote.status for remote in found]),
+            self._state([_NOT_BEGUN if remote is None else remote.status for remote in found]),
             total,
             done,
             min(sum(remote.failed for remote in known), max(0, total - done)),
@@ -441,13 +439,14 @@ class BatchJob:
         """Return the state of the batch that is furthest behind; a new submission replaces what has ended."""
         originals = sum(1 for part in self._record.parts if part.count) or 1
         ended = states[originals:][-1:] or states
-        counted = [state for state in states if state not in ENDED] or ended
+        counted = [state for state in states if not _has_ended(state)] or ended
         return min(counted, key=lambda state: _STATES.index(state) if state in _STATES else -1)
 
     def wait(self, timeout_s: float | None = None) -> Any:
         """Wait until the job has ended, showing how far it is, and return :meth:`results`.
 
-        Raises TimeoutError after ``timeout_s`` seconds; the job goes on. An interrupt ends the waiting alone, too.
+        Questions that were never submitted are not waited for. Raises TimeoutError after ``timeout_s`` seconds; the job
+        goes on. An interrupt ends the waiting alone, too.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         pause, failures = FIRST_POLL_S, 0
@@ -484,15 +483,19 @@ class BatchJob:
         self._run(self._resubmit())
         return self
 
-    async def _remotes(self) -> list[RemoteBatch | None]:
-        client = await self._connect()
+    async def _look(self) -> list[RemoteBatch | None]:
+        return await self._remotes(await self._connect())
+
+    async def _remotes(self, client: BatchClient) -> list[RemoteBatch | None]:
         ids = [part.batch_id for part in self._record.parts]
         return [None if each is None else await client.find(each) for each in ids]
 
     async def _outcomes(self) -> list[Outcome]:
         client = await self._connect()
+        return await self._read_all(client, await self._remotes(client))
+
+    async def _read_all(self, client: BatchClient, remotes: list[RemoteBatch | None]) -> list[Outcome]:
         found: dict[int, Outcome] = {}
-        remotes = await self._remotes()
         if any(remote is not None and not remote.has_ended for remote in remotes):
             raise CodexError(
                 f"The batch job {self.id} has not ended yet.", hint="Use .wait(), or ask again later."
@@ -508,7 +511,7 @@ class BatchJob:
 
     async def _cancel(self) -> None:
         client = await self._connect()
-        for remote in await self._remotes():
+        for remote in await self._remotes(client):
             if remote is not None and not remote.has_ended:
                 await client.cancel(remote.id)
 
@@ -517,9 +520,10 @@ class BatchJob:
         if any(part.batch_id is None for part in self._record.parts):
             await _begin(client, self._record, self._store)
             return
-        outcomes = await self._outcomes()
+        remotes = await self._remotes(client)
+        outcomes = await self._read_all(client, remotes)
         missing = {str(index) for index, outcome in enumerate(outcomes) if _is_open(outcome)}
-        for part, remote in zip(tuple(self._record.parts), await self._remotes(), strict=True):
+        for part, remote in zip(tuple(self._record.parts), remotes, strict=True):
             if remote is None or not missing or not (source := part.input_file or remote.input_file):
                 continue
             with tempfile.TemporaryFile() as file:

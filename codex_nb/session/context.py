@@ -418,21 +418,22 @@ def build_context(
     folder: Path | None = None,
     budget: int = BUDGET,
     hidden: Hidden | None = None,
+    visible: VisibleVariables | None = None,
     subcommands: Collection[str] = (),
     is_hashed: bool = False,
     draw: Draw = no_picture,
 ) -> NotebookContext:
     """Return the notebook context of a question.
 
-    ``hidden`` is what the user excludes; None reads that from the notebook alone. ``subcommands`` are those of
-    ``%codex`` that ask nothing. ``is_hashed`` tells two values of one description apart; without it the context is not
-    complete. ``draw`` makes pictures of the figures that are mentioned. Runs on the main thread, because it reads the
-    live namespace; runs no code of the user's objects.
+    ``hidden`` is what the user excludes; None reads that from the notebook alone. ``visible`` is what it leaves of the
+    namespace, where that is known. ``subcommands`` are those of ``%codex`` that ask nothing. ``is_hashed`` tells two
+    values of one description apart; without it the context is not complete. ``draw`` makes pictures of the figures that
+    are mentioned. Runs on the main thread, because it reads the live namespace; runs no code of the user's objects.
     """
     above, mentions = _above(snapshot), mentions_in(prompt, folder)
     names = variables_in(mentions)
     hidden = (hidden or hidden_in(snapshot)).allowing(names)
-    visible = hidden.visible(namespace)
+    visible = hidden.visible(namespace) if visible is None else visible
     secrets = secrets_by_variable(namespace, snapshot.cells if snapshot is not None else ())
     digests = ContentDigests(is_hashed, secrets)
     mentioned = Mentions(snapshot, visible, folder, hidden, digests, draw)

@@ -23,7 +23,7 @@ from codex_nb.auth.store import read_keyring
 from codex_nb.config.config_toml import with_stored_token
 from codex_nb.errors import CodexError, CredentialsUnreadable, InvalidArguments, ToolError
 from codex_nb.labels import AGENT_TOOLS
-from codex_nb.parse import picture_url
+from codex_nb.parse import JsonObject, picture_url
 from codex_nb.rendering.sanitize import sanitize_server_text, visible_line, visible_text
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, ToolStarted
 from codex_nb.tools.approval import DecisionKind, Effect
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from codex_nb.config.settings import Settings
     from codex_nb.session.events import TurnEvent
     from codex_nb.tools.approval import Approved, Approver
-    from codex_nb.tools.base import JsonObject, Ports
+    from codex_nb.tools.base import Ports
 
     AskUser = Callable[[Arguments], Awaitable[JsonObject | None]]
 

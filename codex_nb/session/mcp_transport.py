@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
 
     from codex_nb.config.config_toml import McpServer
+    from codex_nb.parse import JsonObject
     from codex_nb.session.mcp import Wire
-    from codex_nb.tools.base import JsonObject
 
 # Without a handler of its own, the library's log would be printed into the notebook.
 logging.getLogger("mcp").addHandler(logging.NullHandler())

@@ -263,7 +263,7 @@ class ThreadStore:
             thread_id=saved.thread_id,
             items=received(saved.items),
             sent_digests=saved.sent_digests,
-            question=saved.question or first_question(saved.items),
+            question=saved.question,
             model=saved.model,
             file=file,
         )

@@ -5,8 +5,6 @@ A header, then a line for each exchange, or for what a compaction made of the ex
     {"name": "Sales-1a2b3c", "thread_id": "…", "version": 1, "question": "the beginning of the first question"}
     {"id": "…", "model": "…", "items": […], "facts": […]}
 
-Files without ``question`` and ``model`` are read as well.
-
 Changes are made under a lock. Who rewrites the file reads it first, and keeps the lines that others have added since.
 Lines that are torn, nested too deeply or of another shape are skipped.
 
@@ -25,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, append_line, locked, remove_excess, replace_file
-from codex_nb.parse import loads, parse_text
+from codex_nb.parse import loads, loads_object, parse_text
 from codex_nb.rendering.answer_output import (
     AnswerOutput,
     NoticeOutput,
@@ -60,7 +58,6 @@ KEPT = Retention(files=500, total_bytes=500_000_000, age_s=365 * 86_400)
 LARGEST = 500_000_000
 _LONGEST_HEADER = 64_000
 _UNSAFE = re.compile(r"[^\w.-]+")
-_LONGEST_FIRST_LINE = 1_000_000
 _ANSWERED = b'"role":"assistant"'  # in a text, its quotes would be escaped
 _MODEL = re.compile(rb'\{"id":"[^"\\]*","model":("(?:[^"\\]|\\.){1,200}")')
 
@@ -188,27 +185,21 @@ def saved_questions(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the names of the saved threads with their first questions; reads no more than the header of each file."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            if name := _name_in(header := _parsed(file.readline(_LONGEST_HEADER)), path):
+            if name := _name_in(header := loads_object(file.readline(_LONGEST_HEADER)), path):
                 yield name, _str(header, "question")
 
 
 def saved_threads(folder: Path) -> Iterator[ThreadInfo]:
-    """Yield the saved threads; no more of them is parsed than the header, and where that is old, the first line."""
+    """Yield the saved threads; no more of them is parsed than the header."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            if name := _name_in(header := _parsed(file.readline(_LONGEST_HEADER)), path):
-                question, model, turns = _str(header, "question"), "", 0
+            if name := _name_in(header := loads_object(file.readline(_LONGEST_HEADER)), path):
+                model, turns = "", 0
                 for line in file:
                     turns += line.count(_ANSWERED)
-                    question = question or _question_in(line)
                     model = _model_in(line) or model
-                status = path.stat()
+                status, question = path.stat(), _str(header, "question")
                 yield ThreadInfo(name, status.st_mtime, turns, status.st_size, question, model)
-
-
-def _question_in(line: bytes) -> str:
-    entry = _parsed(line) if len(line) <= _LONGEST_FIRST_LINE else {}
-    return first_question(filter(_is_item, _list(entry, "items")))
 
 
 def _model_in(line: bytes) -> str:
@@ -248,16 +239,8 @@ def _lines(path: Path) -> Iterator[tuple[str, Item]]:
     except FileNotFoundError:
         return
     for line in content.split(b"\n"):
-        if entry := _parsed(line):
+        if entry := loads_object(line):
             yield _str(entry, "id") or hashlib.sha256(line).hexdigest(), entry
-
-
-def _parsed(line: bytes) -> Item:
-    """Return what is in a line; nothing of one that is torn, nested too deeply or no object."""
-    with suppress(ValueError):
-        if isinstance(entry := loads(line), dict):
-            return entry
-    return {}
 
 
 def _line(line_id: str, saved: SavedThread) -> bytes:

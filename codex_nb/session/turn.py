@@ -489,17 +489,9 @@ class Turn:
             else:
                 self._status = "incomplete"
                 self._problem = f"Ended after {self.max_steps} requests. Ask to continue."
-            self._exchange.redact(self.tool_context.redact)
-            if self.replay is None or not self.replay.adds_nothing:
-                self._exchange.commit()
-            finished = TurnFinished(self._answer(), self._problem, shown=self._shown)
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            finished = TurnFinished(self._abort("cancelled"), STOPPED)
-        except CodexError as error:
-            finished = TurnFinished(self._abort("failed"), error.line, error.bare())
-        except BaseException:
-            self._abort("cancelled")
-            raise
+            finished = self._complete()
+        except BaseException as error:  # noqa: BLE001 -- what does not end a turn is raised again
+            finished = self._end_early(error)
         yield finished
 
     def _source(self, client: ModelClient) -> ModelClient:
@@ -591,13 +583,35 @@ class Turn:
             return True
         return False
 
+    def _complete(self) -> TurnFinished:
+        """Make the exchange part of the thread; return the last event."""
+        self._exchange.redact(self.tool_context.redact)
+        if self.replay is None or not self.replay.adds_nothing:
+            self._exchange.commit()
+        return TurnFinished(self._answer(), self._problem, shown=self._shown)
+
+    def _end_early(self, error: BaseException) -> TurnFinished:
+        """Keep what there is of the answer; return the last event. Raises what is no end of a turn."""
+        match error:
+            case asyncio.CancelledError() | KeyboardInterrupt():
+                return TurnFinished(self._abort("cancelled"), STOPPED)
+            case CodexError():
+                return TurnFinished(self._abort("failed"), error.line, error.bare())
+            case _:
+                self._abort("cancelled")
+                raise error
+
     def _abort(self, status: Status) -> Answer:
         """Keep the complete items, close what is open, and return the partial answer."""
-        response = self._take_response()
+        partial = self._take_partial()
         self._exchange.redact(self.tool_context.redact)
-        self._exchange.abort(response.partial_text)
+        self._exchange.abort(partial)
         self._status = status
-        return self._answer(response.partial_text)
+        return self._answer(partial)
+
+    def _take_partial(self) -> str:
+        """Move the complete items into the exchange; return the text of unfinished messages."""
+        return self._take_response().partial_text
 
     def _answer(self, partial: str = "") -> Answer:
         text = answer_text(self._items[self._answer_start :])

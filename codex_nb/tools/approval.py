@@ -7,12 +7,13 @@ import threading
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from codex_nb.config.settings import ApprovalPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Hashable
+    from collections.abc import Awaitable, Hashable, Mapping
 
 CallKey = tuple["Hashable", str]
 """A tool and the canonical JSON of a call's arguments."""
@@ -28,6 +29,17 @@ class Effect(StrEnum):
     ALLOWED = "allowed"  # a tool of an MCP server that config.toml lets run without asking
     EDIT = "edit"
     EXECUTE = "execute"
+
+
+_UNASKED = frozenset({Effect.NONE, Effect.INSPECT})
+
+# The effects of the tools that the model is offered under each policy.
+OFFERED: Mapping[ApprovalPolicy, frozenset[Effect]] = MappingProxyType(
+    {
+        **dict.fromkeys(ApprovalPolicy, frozenset(Effect)),
+        ApprovalPolicy.READ_ONLY: _UNASKED | {Effect.READ},
+    }
+)
 
 
 class DecisionKind(StrEnum):
@@ -116,6 +128,7 @@ class Approver(Protocol):
         ...
 
 
+@dataclass(eq=False, repr=False)
 class PendingApprovals:
     """The requests that wait for the user; an answer may come from any thread.
 
@@ -123,9 +136,8 @@ class PendingApprovals:
     once: a second click, or a click on a request of the past, decides nothing.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[int, Future[Decision]] = {}
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _waiting: dict[int, Future[Decision]] = field(default_factory=dict, init=False)
 
     def decide(self, request: ApprovalRequest) -> Awaitable[Decision]:
         """Return the awaitable of the decision; cancelling it withdraws the request."""
@@ -238,10 +250,6 @@ class ApprovalRules:
             self.answer.add(call[0])
         self.memory.remember(effect, call, decision)
 
-    def offers(self, effect: Effect) -> bool:
-        """Whether tools with this effect are offered to the model."""
-        return self.policy is not ApprovalPolicy.READ_ONLY or effect in {*_UNASKED, Effect.READ}
-
     def decide(self, effect: Effect, call: CallKey) -> Decision | None:
         """Return the decision on a call of an offered tool, None when the user must be asked."""
         by: Decider
@@ -261,6 +269,3 @@ class ApprovalRules:
             case _:
                 return None
         return Decision(DecisionKind.APPROVE, by=by)
-
-
-_UNASKED = frozenset({Effect.NONE, Effect.INSPECT})

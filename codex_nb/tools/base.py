@@ -32,7 +32,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.json_schema import GenerateJsonSchema
 
 from codex_nb.errors import InvalidArguments, ToolError, UnknownTool
-from codex_nb.parse import loads
+from codex_nb.parse import JsonObject, loads
 from codex_nb.tools.approval import ApprovalRequest, Approved, Effect
 from codex_nb.tools.hiding import Hidden
 
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-JsonObject = dict[str, Any]
 
 
 class MainThread(Protocol):

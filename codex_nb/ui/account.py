@@ -12,15 +12,16 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from IPython.display import display
 from pydantic import SecretStr
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting, first_of
-from codex_nb.auth.manager import LoginStatus
-from codex_nb.errors import LoginFailed, home_as_tilde
+from codex_nb.auth.manager import address_overrides
+from codex_nb.errors import AccountChanged, CodexError, LoginFailed, SignInRequired, home_as_tilde
+from codex_nb.http import host_of
 from codex_nb.labels import (
     BILLED_PER_TOKEN,
     LOGIN_METHODS,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from codex_nb.auth.login import LoginFlow
+    from codex_nb.auth.manager import CredentialManager
     from codex_nb.labels import LoginMethod
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.sanitize import VisibleText
@@ -61,15 +63,32 @@ ACCOUNT_BUTTONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccountStatus(LoginStatus):
-    """The account's status with its limits and the model in use.
+class AccountStatus:
+    """Who is signed in and who pays, the limits, and the model in use; it holds no secret.
 
     Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
+    ``auth_mode`` and ``billing`` are None when not signed in; ``problem`` then gives the reason in one line, and
+    ``absence`` its kind: no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
+    ``credentials_location`` names a file, the keyring, a variable or the host program. ``overrides`` are the settings
+    that lead the login elsewhere than to OpenAI, each with its host.
     ``limits`` is None when the service did not send them; ``action_error`` says why a button's action failed. ``now``
     is aware and gives the zone in which times are shown. ``show`` displays it with its buttons. What is shown is saved
     in the notebook: it names the account and the workspace in full only with ``in_full``.
     """
 
+    signed_in: bool
+    auth_mode: AuthMode | None = None
+    label: str = field(default="", repr=False)
+    email: str | None = field(default=None, repr=False)
+    plan: str = "unknown"
+    account_id: str | None = field(default=None, repr=False)
+    billing: Literal["chatgpt", "api_key"] | None = None
+    credentials_location: str = field(default="", repr=False)
+    expires_at: datetime | None = None
+    profile: str | None = None
+    problem: str | None = None
+    absence: Literal["signed_out", "changed", "unusable"] = "signed_out"
+    overrides: tuple[str, ...] = field(default=(), compare=False)
     limits: RateLimits | None = None
     model: str | None = None
     effort: str | None = None
@@ -77,11 +96,6 @@ class AccountStatus(LoginStatus):
     now: datetime | None = None
     in_full: bool = False
     show: Callable[[AccountStatus], None] | None = field(default=None, repr=False, compare=False)
-
-    @classmethod
-    def from_status(cls, status: LoginStatus, **more: Any) -> Self:
-        """Return the status of an account from that of its login; ``more`` are the fields of its own."""
-        return cls(**vars(status), **more)
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -213,6 +227,45 @@ class AccountStatus(LoginStatus):
     @property
     def _now(self) -> datetime:
         return self.now or datetime.now(UTC).astimezone()
+
+
+async def login_status(manager: CredentialManager) -> AccountStatus:
+    """Describe the login; the limits and the model are not known to it.
+
+    Uses no network for a stored login; the account of a personal access token or an agent identity is looked up.
+    """
+    overrides = address_overrides(manager.settings)
+    named = tuple(f"{name} ({host_of(url) or url})" for name, url in overrides.items())
+    try:
+        credentials = await manager.inspect()
+    except CodexError as error:
+        return AccountStatus(
+            signed_in=False,
+            credentials_location=str(manager.stored.store),
+            profile=manager.settings.profile,
+            problem=error.line,
+            absence=_absence(error),
+            overrides=named,
+        )
+    return AccountStatus(
+        signed_in=True,
+        auth_mode=credentials.mode,
+        label=credentials.label,
+        email=credentials.account.email,
+        plan=credentials.account.plan,
+        account_id=credentials.account.account_id,
+        billing=credentials.billing,
+        credentials_location=credentials.source,
+        expires_at=credentials.expires_at,
+        profile=manager.settings.profile,
+        overrides=named,
+    )
+
+
+def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
+    if isinstance(error, AccountChanged):
+        return "changed"
+    return "signed_out" if isinstance(error, SignInRequired) else "unusable"
 
 
 class AccountView:

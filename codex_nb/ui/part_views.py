@@ -172,6 +172,7 @@ class CallView(PartView[ToolPart]):
         self._arguments = GrowingText()
         self._reader: ArgumentsReader | None = None
         self._code: GrowingCode | None = None
+        self._complete: tuple[str, str, ApprovalRequest | None] | None = None  # what was drawn as a whole
         self.shown_below = False  # whether the notebook shows the call's outputs itself
 
     def _operations(self, part: ToolPart) -> list[Operation]:
@@ -199,6 +200,10 @@ class CallView(PartView[ToolPart]):
 
     def _show_code(self, part: ToolPart) -> list[Operation]:
         if part.ready or part.request is not None:
+            complete = (part.name, part.arguments, _decided_request(part))
+            if complete == self._complete:  # an output that grows does not change the code
+                return []
+            self._complete = complete
             final = BlocksUpdate(open=_final_code(part))
             return self._changed(code=html_operation(self.key, final, slot="code"))
         more, self._arguments = part.growing.since(self._arguments) or "", part.growing

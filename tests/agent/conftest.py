@@ -65,10 +65,12 @@ class Stage:
         return [each["method"] for each in self.seen if "method" in each]
 
     @asynccontextmanager
-    async def opened(self, *plays: list[Step], account: Account = ADA) -> AsyncIterator[Profile]:
+    async def opened(
+        self, *plays: list[Step], account: Account = ADA, config: str = ""
+    ) -> AsyncIterator[Profile]:
         program = install_fake(self.folder, *plays)
         self.home.mkdir(exist_ok=True)
-        (self.home / "config.toml").write_text(self.sim.config_toml())
+        (self.home / "config.toml").write_text(config + self.sim.config_toml())
         self.sim.write_login(self.home, account)
         environ = {"CODEX_HOME": str(self.home), "HOME": str(self.home), "CODEX_NB_CODEX": str(program)}
         environ |= self.sim.environ()

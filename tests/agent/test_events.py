@@ -164,6 +164,27 @@ async def test_tokens_are_added_up_over_the_requests_of_a_turn(stage: Stage) -> 
     assert (last.answer.usage.input_tokens, last.answer.usage.output_tokens) == (30, 2)
 
 
+SEARCHES: dict[tuple[str, bool | None], str] = {
+    ("", None): "disabled",
+    ("", True): "live",
+    ("cached", None): "cached",
+    ("indexed", None): "indexed",
+    ("indexed", True): "live",
+    ("live", False): "disabled",
+}
+
+
+@pytest.mark.parametrize(("mode", "option"), SEARCHES)
+async def test_the_agent_searches_as_the_configuration_and_the_option_say(
+    stage: Stage, mode: str, option: bool | None
+) -> None:
+    config = f'web_search = "{mode}"\n' if mode else ""
+    async with stage.opened(said("Hi."), config=config) as profile:
+        await stage.ask(profile, searches=option)
+    (begun,) = (each["params"] for each in stage.seen if each.get("method") == "thread/start")
+    assert begun["config"]["web_search"] == SEARCHES[mode, option]
+
+
 async def test_limits_reach_the_usage_of_the_profile(stage: Stage) -> None:
     limits = {"limitId": "codex", "primary": {"usedPercent": 95, "windowDurationMins": 300, "resetsAt": None}}
     async with stage.opened(

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.bearer import BearerAuth, CredentialResolver, RetryCredentials, WorkspaceRouting
+from codex_nb.auth.accounts import CredentialResolver, WorkspaceRouting
 from codex_nb.auth.credentials import Account, AgentIdentity, AuthMode, Credentials, utc_now
+from codex_nb.auth.manager import BearerAuth, RetryCredentials
 from codex_nb.auth.oauth import AuthorizationCode, DeviceCode, OAuthClient
 from codex_nb.config.settings import Provider, Settings
 from codex_nb.errors import CodexError

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from nacl.public import SealedBox
 from nacl.signing import SigningKey
 
-from codex_nb.auth.bearer import AgentKey
+from codex_nb.auth.accounts import AgentKey
 from codex_nb.auth.credentials import decode_base64url, encode_base64url
 from codex_nb.errors import CodexError, RefreshFailed, SignInRequired
 from tests.auth.fakes import BACKEND, ISSUER, NOW, body, write_login

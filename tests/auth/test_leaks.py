@@ -29,10 +29,10 @@ from codex_nb.auth.login import (
     LoginFlow,
     OpenUrl,
 )
-from codex_nb.auth.manager import login_status
 from codex_nb.auth.store import FileStore, KeyringStore
 from codex_nb.doctor import examine
 from codex_nb.errors import CredentialsUnreadable
+from codex_nb.ui.account import login_status
 from tests.auth.fakes import NOW, LoginFixture, Service, access_token, id_token, login, write_login
 from tests.auth.test_agent import Agent
 from tests.leaks import assert_no_leak, find_leaks

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.bearer import BearerAuth
 from codex_nb.auth.credentials import AuthMode, credentials_from_document, parse_auth_json
+from codex_nb.auth.manager import BearerAuth
 from codex_nb.config.settings import Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import httpx, open_http

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from codex_nb.auth.bearer import WorkspaceRouting, accounts_url
+from codex_nb.auth.accounts import WorkspaceRouting
 from codex_nb.auth.credentials import AuthFile
-from codex_nb.config.settings import Provider
+from codex_nb.config.settings import Provider, account_url
 from codex_nb.errors import ApiError
 from codex_nb.http import Route
 from tests.auth.fakes import BACKEND, Service, login, write_login
@@ -253,10 +253,12 @@ async def test_an_api_key_or_a_provider_of_ones_own_has_no_route(
 
 def test_a_backend_of_another_make_has_other_paths() -> None:
     assert (
-        accounts_url("https://chatgpt.com/backend-api/")
+        account_url("https://chatgpt.com/backend-api/", "accounts/check")
         == "https://chatgpt.com/backend-api/wham/accounts/check"
     )
-    assert accounts_url("https://fab.example") == "https://fab.example/api/codex/accounts/check"
+    assert (
+        account_url("https://fab.example", "accounts/check") == "https://fab.example/api/codex/accounts/check"
+    )
 
 
 @pytest.mark.parametrize(

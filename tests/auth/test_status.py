@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.manager import LoginStatus, login_status
 from codex_nb.config.settings import CredentialsStore, Provider, Settings
 from codex_nb.doctor import Finding, examine
 from codex_nb.errors import AccountChanged
 from codex_nb.labels import date_time
-from codex_nb.ui.account import AccountStatus
+from codex_nb.ui.account import AccountStatus, login_status
 from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_login
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ async def test_a_chatgpt_login_is_described_without_the_network(
 ) -> None:
     desk = make_desk(settings={"profile": "work"})
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
-    assert await login_status(desk.manager) == LoginStatus(
+    assert await login_status(desk.manager) == AccountStatus(
         signed_in=True,
         auth_mode=AuthMode.CHATGPT,
         label="ada@fab.example",
@@ -51,7 +50,7 @@ async def test_a_chatgpt_login_is_described_without_the_network(
 async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(environ={"CODEX_API_KEY": KEY})
     write_login(desk.home)
-    assert await login_status(desk.manager) == LoginStatus(
+    assert await login_status(desk.manager) == AccountStatus(
         signed_in=True,
         auth_mode=AuthMode.API_KEY,
         label="API key sk-…cdef",
@@ -62,7 +61,7 @@ async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., Logi
 
 async def test_nobody_signed_in_is_a_status_and_not_an_error(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
-    assert await login_status(desk.manager) == LoginStatus(
+    assert await login_status(desk.manager) == AccountStatus(
         signed_in=False,
         credentials_location=str(desk.home / "auth.json"),
         problem="You are not signed in. Sign in with %codex login.",
@@ -292,7 +291,7 @@ async def test_every_setting_that_leads_a_login_elsewhere_is_named_with_its_host
     assert hosts == [f"({name})" if "." in name else f"({name}.test)" for name in named]
     assert signed_out.overrides == signed_in.overrides
     for status in (signed_in, signed_out):
-        assert "issuer.test" in AccountStatus.from_status(status).text()
+        assert "issuer.test" in status.text()
 
 
 async def test_a_setting_that_is_no_address_is_named_as_it_stands(

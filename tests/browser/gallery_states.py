@@ -193,12 +193,18 @@ ENDED: Mapping[str, list[Step]] = {
     ],
 }
 
-UNKNOWN = AccountStatus.from_status(
-    replace(STATUS, email=None, label="", plan="unknown", account_id=None, expires_at=None, billing=None),
+UNKNOWN = replace(
+    STATUS,
+    email=None,
+    label="",
+    plan="unknown",
+    account_id=None,
+    expires_at=None,
+    billing=None,
     action_error="The service did not answer: the limits are not known.",
     now=NOW,
 )
-NOBODY = replace(STATUS, signed_in=False, absence="signed_out", problem="Sign in with %codex login.")
+NOBODY = replace(STATUS, signed_in=False, absence="signed_out", problem="Sign in with %codex login.", now=NOW)
 FULL = replace(
     REPORT,
     profile="work",
@@ -206,8 +212,8 @@ FULL = replace(
 )
 ACCOUNTS: Mapping[str, AccountStatus] = {
     "account": FULL,
-    "account-key": AccountStatus.from_status(KEY, model="gpt-5.2-codex", now=NOW),
-    "account-nobody": AccountStatus.from_status(NOBODY, now=NOW),
+    "account-key": replace(KEY, model="gpt-5.2-codex", now=NOW),
+    "account-nobody": NOBODY,
     "account-unknown": UNKNOWN,
 }
 ALL: tuple[ActionName, ...] = ("refresh", "switch_profile", "sign_in", "sign_out")

@@ -14,7 +14,7 @@ SETUP = """
 from datetime import timedelta
 from codex_nb.ui.account import AccountView
 from tests.browser.transcript_scenes import *
-from tests.ui.test_account import LIMITS, NOW, REPORT, STATUS, AccountStatus
+from tests.ui.test_account import LIMITS, NOW, REPORT, STATUS
 from codex_nb.host.engine import Mailbox
 from codex_nb.host.shell_channel import open_pump
 
@@ -41,7 +41,7 @@ def test_the_account_is_saved_as_plain_output_with_live_buttons(
         [
             SETUP,
             "view = show()",
-            "view.update(AccountStatus.from_status(STATUS))",
+            "view.update(STATUS)",
             "said",
             "open_widgets() - before",
         ]

@@ -15,6 +15,7 @@ from secrets import token_hex
 import pytest
 
 from codex_nb.config.settings import Environment, load_settings
+from codex_nb.magics.account import profile_status
 from codex_nb.profile import Profile, make_profile
 from codex_nb.session.prompt import TurnRequest
 from codex_nb.simulator import End, Reply, Say, Scenario, Simulator
@@ -61,9 +62,9 @@ async def test_a_real_account_answers_over_two_kernels_and_says_who_it_is(
             request = TurnRequest(prompt, thread=thread, folder=tmp_path, agent=is_agent)
             answer = await profile.assistant.answer(request, ports=Ports(SameThread()), approver=DenyAll())
             assert marker in answer.text
-            status, limits = await profile.status()
+            status = await profile_status(profile, in_full=True)
             assert status.signed_in
-            assert (limits is not None) or answer.billing == "api_key"
+            assert (status.limits is not None) or answer.billing == "api_key"
             assert await (profile.agent.open().models() if is_agent else profile.backend.models())
             secrets |= secrets_of_the_login()
             if prompt is prompts[-1]:

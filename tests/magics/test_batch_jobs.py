@@ -229,8 +229,23 @@ def test_a_part_that_cannot_begin_is_submitted_later(key_home: Path, sim: Simula
     assert job_id in caught.value.__notes__[0]
     job = codex_nb.batch(job_id)
     assert job.status.state == "not submitted"
-    assert states(job.results()) == ["completed", "completed", "ApiError"]
+    outcomes = job.wait(timeout_s=5)
+    assert states(outcomes) == ["completed", "completed", "ApiError"]
+    assert (outcomes[2].code, ".resubmit()" in outcomes[2].hint) == ("not_submitted", True)
+    assert states(job.results()) == states(outcomes)
     assert states(job.resubmit().wait()) == ["completed"] * 3
+
+
+def test_what_has_begun_is_waited_for_although_a_part_has_not(key_home: Path, sim: Simulator) -> None:
+    del key_home
+    sim.change(batches=BatchStore(polls=2))
+    sim.add_replies(Reply("/v1/batches", method="POST", status=500, skip=1, times=9, body={}))
+    with pytest.raises(CodexError):
+        submitted([5, 5], most_requests=1)
+    [job_id] = sim.state.batches.batches
+    job = codex_nb.batch(job_id)
+    assert job.status.state == "in_progress"
+    assert states(job.wait()) == ["completed", "ApiError"]
 
 
 def test_a_chatgpt_login_is_refused_with_the_reason(codex_home: Path, sim: Simulator) -> None:

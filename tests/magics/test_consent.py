@@ -148,13 +148,13 @@ LOOK_ALIKE = [f"{chr(0x1D41E)}xit", f"{chr(0xFF50)}rint", "x\u200b", "1x", "a-b"
 @pytest.mark.parametrize("name", sorted({*NEEDED, *LOOK_ALIKE}))
 def test_a_name_that_python_or_ipython_needs_takes_no_answer(name: str) -> None:
     with pytest.raises(OptionError):
-        parse_options(f"-o '{name}'", "hi")
+        parse_options(f"-o '{name}'")
 
 
 @given(st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,8}", fullmatch=True))
 def test_any_other_name_takes_the_answer(name: str) -> None:
     if name not in NEEDED:
-        assert parse_options(f"-o {name}", "hi").output == name
+        assert parse_options(f"-o {name}").output == name
 
 
 def test_nothing_is_sent_for_a_name_that_is_refused(notebook: Notebook, sim: Simulator) -> None:

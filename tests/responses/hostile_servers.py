@@ -26,7 +26,7 @@ from typing import Any
 import zstandard
 from pydantic import SecretStr
 
-from codex_nb.auth.bearer import WorkspaceRouting
+from codex_nb.auth.accounts import WorkspaceRouting
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.auth.oauth import OAuthClient
 from codex_nb.config.settings import Settings

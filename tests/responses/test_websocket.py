@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from websockets.asyncio.server import ServerConnection, serve
 
-from codex_nb.auth.bearer import BearerAuth, RetryCredentials
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
+from codex_nb.auth.manager import BearerAuth, RetryCredentials
 from codex_nb.errors import (
     ApiError,
     CodexError,

@@ -28,6 +28,7 @@ from codex_nb.session.outbound import Item, Redactor, TurnRedactor, user_message
 from codex_nb.session.thread import Thread
 from codex_nb.session.turn import ToolContext, Turn
 from codex_nb.tools.approval import (
+    OFFERED,
     ApprovalMemory,
     ApprovalRules,
     Approved,
@@ -281,7 +282,7 @@ def make_turn(
     thread = thread or Thread("default", thread_id="thread-1")
     rules = ApprovalRules(policy, memory or ApprovalMemory())
     tool_context = ToolContext(
-        tools=(tools or ToolSet((run_python,))).only(lambda tool: rules.offers(tool.effect)),
+        tools=(tools or ToolSet((run_python,))).only(lambda tool: tool.effect in OFFERED[rules.policy]),
         rules=rules,
         approver=approver or PendingApprovals(),
         ports=Ports(SameThread(), kernel or ProcessKernel(), document, folder),

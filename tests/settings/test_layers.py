@@ -429,6 +429,16 @@ def test_dotenv_wins_over_the_environment_and_is_shown_nowhere(tmp_path: Path) -
     assert isinstance(environ, Environment)
 
 
+def test_a_variable_that_extends_one_of_the_environment_extends_it_once(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ORG=${ORG}-lab")
+    (tmp_path / "config.toml").write_text(
+        'model_provider = "x"\n' + provider("x", "http://x.test", 'env_http_headers = { o = "ORG" }')
+    )
+    environ = codex_environment({"CODEX_HOME": str(tmp_path), "ORG": "research"})
+    settings = load_settings(environ, machine=Machine(root=tmp_path))
+    assert dict(settings.provider.http_headers) == {"o": environ["ORG"]} == {"o": "research-lab"}
+
+
 def test_a_providers_headers_are_taken_from_dotenv(computer: Computer) -> None:
     computer.write("home/.codex/.env", "ORG=research")
     computer.user(

@@ -7,6 +7,7 @@ import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.tools.approval import (
+    OFFERED,
     ApprovalMemory,
     ApprovalRequest,
     ApprovalRules,
@@ -80,7 +81,7 @@ def test_the_policy_decides_by_the_tools_effect(policy: ApprovalPolicy) -> None:
     rules, call = ApprovalRules(policy), ("a tool", "1")
 
     def outcome(effect: Effect) -> str:
-        if not rules.offers(effect):
+        if effect not in OFFERED[policy]:
             return "not offered"
         decision = rules.decide(effect, call)
         if decision is not None:
@@ -118,7 +119,7 @@ def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_call() -> Non
     assert whole == Decision(DecisionKind.APPROVE_TOOL, by="session")
     memory.clear("run_python")
     assert (rules.decide(Effect.EXECUTE, ("run_python", "b")), bool(memory.tools)) == (None, True)
-    assert not ApprovalRules(ApprovalPolicy.READ_ONLY, memory).offers(Effect.EXECUTE)
+    assert Effect.EXECUTE not in OFFERED[ApprovalPolicy.READ_ONLY]
 
 
 def test_memory_knows_a_tool_by_itself_and_a_call_by_its_canonical_arguments() -> None:

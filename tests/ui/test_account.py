@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.manager import LoginStatus
 from codex_nb.responses.events import Credits, RateLimits, Window
 from codex_nb.ui.account import AccountStatus, AccountView, limit_rows, usage_bar
 from tests.rendering.hostile import PAYLOADS, payload
@@ -16,7 +15,7 @@ from tests.rendering.strict import text_of, violations
 from tests.ui.fakes import FakeNotebook
 
 NOW = datetime(2026, 11, 20, 18, 0, tzinfo=timezone(timedelta(hours=1)))
-STATUS = LoginStatus(
+STATUS = AccountStatus(
     signed_in=True,
     auth_mode=AuthMode.CHATGPT,
     label="ada@example.com",
@@ -35,8 +34,8 @@ LIMITS = RateLimits(
     ),
     credits=Credits(has_credits=True, balance="12.50"),
 )
-REPORT = AccountStatus.from_status(STATUS, limits=LIMITS, model="gpt-5.2-codex", effort="medium", now=NOW)
-KEY = LoginStatus(signed_in=True, auth_mode=AuthMode.API_KEY, label="API key sk-…cdef", billing="api_key")
+REPORT = replace(STATUS, limits=LIMITS, model="gpt-5.2-codex", effort="medium", now=NOW)
+KEY = AccountStatus(signed_in=True, auth_mode=AuthMode.API_KEY, label="API key sk-…cdef", billing="api_key")
 
 
 def test_a_report_reads_as_text() -> None:
@@ -57,7 +56,7 @@ def test_a_report_reads_as_text() -> None:
 @pytest.mark.parametrize("label", ["ada@example.com", "5f0c9a52-3b1e-4a55-9c50-1d6f7a2b9e01"])
 def test_only_on_request_the_account_and_the_workspace_are_named_in_full(label: str) -> None:
     status = replace(STATUS, label=label, email=label if "@" in label else None)
-    full = AccountStatus.from_status(status, now=NOW, in_full=True)
+    full = replace(status, now=NOW, in_full=True)
     told = {name: [label in text, "workspace-1" in text] for name, text in forms_of(full).items()}
     assert told == {name: [True, True] for name in FORMS}
     short = forms_of(replace(full, in_full=False)) | {"repr": repr(full)}
@@ -93,7 +92,7 @@ def test_a_report_is_a_dict_of_plain_values() -> None:
 
 
 def test_a_key_is_billed_per_token_and_has_no_invented_limits() -> None:
-    text = str(AccountStatus.from_status(KEY, now=NOW))
+    text = str(replace(KEY, now=NOW))
     assert "API key sk-…cdef" in text
     assert "API key, pay as you go (billed per token)" in text
     assert "none (API key)" in text
@@ -101,8 +100,8 @@ def test_a_key_is_billed_per_token_and_has_no_invented_limits() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    unknown = LoginStatus(signed_in=True, billing="chatgpt")
-    report = AccountStatus.from_status(unknown, action_error="The service did not answer.", now=NOW)
+    unknown = AccountStatus(signed_in=True, billing="chatgpt")
+    report = replace(unknown, action_error="The service did not answer.", now=NOW)
     assert str(report).splitlines() == [
         "Account  signed in",
         "Billing  included in ChatGPT plan",
@@ -116,7 +115,7 @@ def test_what_is_not_known_is_left_out() -> None:
 @pytest.mark.parametrize(("balance", "told"), [("0", False), ("0.00", False), (None, False), ("0.50", True)])
 def test_credits_are_told_where_there_are_any(balance: str | None, told: bool) -> None:
     limits = RateLimits(windows=LIMITS.windows, credits=Credits(has_credits=told, balance=balance))
-    assert ("Credits" in str(AccountStatus.from_status(STATUS, limits=limits, now=NOW))) == told
+    assert ("Credits" in str(replace(STATUS, limits=limits, now=NOW))) == told
 
 
 @pytest.mark.parametrize(
@@ -135,10 +134,10 @@ def test_when_a_limit_resets_is_told_by_the_clock_and_from_now(left: timedelta, 
 
 
 def test_nobody_is_told_apart_from_unknown() -> None:
-    nobody = LoginStatus(
+    nobody = AccountStatus(
         signed_in=False, credentials_location="/h/auth.json", problem="Sign in with %codex login."
     )
-    assert str(AccountStatus.from_status(nobody, now=NOW)).splitlines() == [
+    assert str(replace(nobody, now=NOW)).splitlines() == [
         "Account                Not signed in",
         "Credentials stored in  /h/auth.json",
         "Sign in with %codex login.",
@@ -154,8 +153,8 @@ def test_nobody_is_told_apart_from_unknown() -> None:
     ],
 )
 def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> None:
-    status = LoginStatus(signed_in=False, absence=absence)
-    assert str(AccountStatus.from_status(status, now=NOW)).splitlines() == [f"Account  {told}"]
+    status = AccountStatus(signed_in=False, absence=absence)
+    assert str(replace(status, now=NOW)).splitlines() == [f"Account  {told}"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +181,7 @@ def test_the_page_shows_what_the_text_shows() -> None:
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_account_gets_through(name: str) -> None:
     text: Any = payload(name)
-    status = LoginStatus(
+    status = AccountStatus(
         signed_in=True,
         auth_mode=text,
         label=text,
@@ -195,9 +194,7 @@ def test_no_hostile_account_gets_through(name: str) -> None:
         problem=text,
     )
     limits = RateLimits(windows=(Window(1.0, 300, None, limit=text),), credits=Credits(balance=text))
-    report = AccountStatus.from_status(
-        status, limits=limits, model=text, effort=text, action_error=text, now=NOW
-    )
+    report = replace(status, limits=limits, model=text, effort=text, action_error=text, now=NOW)
     assert violations(report._repr_mimebundle_()["text/html"]) == []
 
 
@@ -251,7 +248,7 @@ def test_a_new_report_takes_the_question_away() -> None:
     harness.comm.ready()
     harness.view.finish()
     harness.view.ask_to_sign_out("ada@example.com")
-    harness.view.update(AccountStatus.from_status(STATUS))
+    harness.view.update(STATUS)
     harness.comm.says("action", name="confirm_sign_out")
     assert harness.commands == []
 
@@ -271,7 +268,7 @@ def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
     harness = Harness()
     harness.comm.ready()
     harness.view.finish()
-    new = AccountStatus.from_status(STATUS, now=NOW.astimezone(UTC))
+    new = replace(STATUS, now=NOW.astimezone(UTC))
     harness.view.update(new)
     assert harness.notebook.standing() == [new._repr_mimebundle_()]
     assert [message["kind"] for message in harness.comm.sent] == ["full", "ended", "ended"]

@@ -1,4 +1,4 @@
-"""Signing requests: an ``httpx.Auth`` generator that recovers from a 401, and the backend of an account's workspace.
+"""What is looked up of an account before its login is used: the backend of its workspace, and who it is.
 
 Agent identities and personal access tokens are credentials that are resolved before they can sign.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Secret, SecretStr
 
@@ -21,133 +20,22 @@ from codex_nb.auth.credentials import (
     decode_base64url,
     expiry_of,
     fingerprint,
-    fits_header,
     format_seconds,
     jwt_part,
     read_account,
 )
-from codex_nb.config.settings import API_BASE_URL
-from codex_nb.errors import ApiError, BackendOverloaded, ConfigError, RefreshFailed, SignInRequired
+from codex_nb.config.settings import API_BASE_URL, account_url
+from codex_nb.errors import ApiError, BackendOverloaded, RefreshFailed, SignInRequired
 from codex_nb.http import Route, httpx, is_loopback, is_secure, request_json
 from codex_nb.parse import is_printable_ascii
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from codex_nb.auth.credentials import AuthFile, Clock
     from codex_nb.auth.store import Sleep
     from codex_nb.config.settings import Settings
     from codex_nb.http import JsonResponse
-
-
-ACCOUNT_HEADER = "chatgpt-account-id"
-FEDRAMP_HEADER = "x-openai-fedramp"
-IDENTITY_HEADERS = ("authorization", ACCOUNT_HEADER, FEDRAMP_HEADER)
-MOST_RECOVERIES = 2
-_CREDENTIAL_NAME = re.compile(r"auth|key|token|secret|cookie|password|signature|^code$|^sig$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class RetryCredentials:
-    """What to try after a 401: other credentials, or None when nothing helps.
-
-    ``token_used`` tells that a refresh token paid for them, so that no second refresh follows for the same request.
-    """
-
-    credentials: Credentials | None = None
-    token_used: bool = False
-
-
-class Signer(Protocol):
-    """The part of the credential manager that signs requests."""
-
-    async def current(self) -> Credentials:
-        """Return the credentials to sign with."""
-
-    async def retry_after_401(self, rejected: Credentials) -> RetryCredentials:
-        """Find other credentials than the rejected ones."""
-
-
-class BearerAuth(httpx.Auth):
-    """Signs every request with the current credentials; raises ConfigError for an address that is not secure."""
-
-    def __init__(self, signer: Signer, settings: Settings) -> None:
-        self._signer = signer
-        self._settings = settings
-
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Raise RuntimeError: refreshing credentials needs the event loop."""
-        del request
-        raise RuntimeError("codex_nb signs requests of httpx.AsyncClient only.")
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign and send the request; after a 401, repeat it with other credentials if there are any."""
-        credentials = await self._signer.current()
-        configured = {name: request.headers[name] for name in IDENTITY_HEADERS if name in request.headers}
-        self._sign(request, credentials, configured)
-        response = yield request
-        for _ in range(MOST_RECOVERIES):
-            if response.status_code != httpx.codes.UNAUTHORIZED:
-                return
-            recovery = await self._signer.retry_after_401(credentials)
-            if recovery.credentials is None:
-                return
-            credentials = recovery.credentials
-            self._sign(request, credentials, configured)
-            response = yield request
-            if recovery.token_used:
-                return
-
-    def _sign(self, request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
-        """Set the identity headers; ``configured`` ones, from config.toml, apply where the credentials set none.
-
-        Raises ConfigError when the credential would be sent unencrypted.
-        """
-        for name in IDENTITY_HEADERS:
-            request.headers.pop(name, None)
-        request.headers.update({**configured, **identity_headers(credentials)})
-        url = request.url
-        if is_secure(str(url)) or not carries_credential(request):
-            return
-        provider, hint = self._settings.provider, "Use an https address in config.toml."
-        if credentials.mode is AuthMode.API_KEY and not provider.is_built_in:
-            if provider.id in self._settings.insecure_providers:
-                return
-            hint += (
-                " If you trust the network in between, allow this provider:"
-                f" %config CodexMagics.insecure_providers = ['{provider.id}']"
-            )
-        raise ConfigError(
-            f"Nothing was sent to {url.scheme}://{url.netloc.decode('ascii')}: credentials are sent to https"
-            " addresses and to this machine only; over http, anyone on the network could read them.",
-            key="base_url",
-            hint=hint,
-        )
-
-
-def carries_credential(request: httpx.Request) -> bool:
-    """Whether a header or a query parameter holds a credential, judged by its name."""
-    return any(_CREDENTIAL_NAME.search(name) for name in (*request.headers, *request.url.params))
-
-
-def identity_headers(credentials: Credentials) -> dict[str, str]:
-    """Return the headers that identify the account, for every auth mode."""
-    headers: dict[str, str] = {}
-    if credentials.agent is not None:
-        headers["authorization"] = f"AgentAssertion {credentials.agent.assertion().get_secret_value()}"
-    elif credentials.bearer is not None:
-        if not fits_header(credentials.bearer):
-            raise SignInRequired(
-                f"The credential from {credentials.source} contains characters that cannot be sent.",
-                hint="Copy the whole value again, or sign in with %codex login.",
-            )
-        headers["authorization"] = f"Bearer {credentials.bearer.get_secret_value()}"
-    if credentials.is_chatgpt_backend:
-        if credentials.account.account_id:
-            headers[ACCOUNT_HEADER] = credentials.account.account_id
-        if credentials.account.is_fedramp:
-            headers[FEDRAMP_HEADER] = "true"
-    return headers
 
 
 NO_CONSTRAINT = "NO_CONSTRAINT"
@@ -194,7 +82,7 @@ class WorkspaceRouting:
         return await self._ask()
 
     async def _ask(self) -> dict[str, Any]:
-        url = accounts_url(self._settings.chatgpt_base_url)
+        url = account_url(self._settings.chatgpt_base_url, "accounts/check")
         reply = await request_json(self._http, "GET", url, auth=self._auth(), timeout_s=TIMEOUT_S)
         if reply.problem is not None:
             raise BackendOverloaded(
@@ -210,12 +98,6 @@ class WorkspaceRouting:
             status=reply.status,
             request_id=reply.headers.get("x-request-id"),
         )
-
-
-def accounts_url(chatgpt_base_url: str) -> str:
-    """Return the URL for the lookup; a backend other than ChatGPT's has another path."""
-    base = chatgpt_base_url.rstrip("/")
-    return f"{base}/wham/accounts/check" if "/backend-api" in base else f"{base}/api/codex/accounts/check"
 
 
 def _read_route(value: dict[str, Any], account_id: str | None, base_url: str) -> Route:
