@@ -337,26 +337,38 @@ class _Reading:
 
 
 class _Index:
-    """Finds which of many byte strings occur in another one; no repr shows them."""
+    """Finds which of many byte strings occur in another one; no repr shows them.
 
-    __slots__ = ("_matcher", "forms")
+    What is added has a matcher of its own, until it is as much as the one before: few values are learned at a time.
+    """
 
-    def __init__(self, forms: Mapping[bytes, tuple[_Form, ...]]) -> None:
+    __slots__ = ("_matchers", "_new", "forms")
+
+    def __init__(
+        self,
+        forms: Mapping[bytes, tuple[_Form, ...]],
+        matchers: Sequence[StringMatcher],
+        new: Iterable[bytes],
+    ) -> None:
         self.forms = forms
-        self._matcher: StringMatcher | None = None  # made when the first text is read
+        self._matchers = [*matchers]
+        self._new = [*new]
 
     def adding(self, forms: Iterable[tuple[bytes, _Form]]) -> _Index:
         """Return an index that looks for these forms, too, by their keys."""
         more = dict(self.forms)
         for key, form in forms:
             more[key] = (*more.get(key, ()), form)
-        return _Index(more)
+        return _Index(more, self._matchers, [*self._new, *more.keys() - self.forms.keys()])
 
     def found(self, data: bytes) -> list[bytes]:
         """Return the keys that occur."""
-        if self._matcher is None:
-            self._matcher = StringMatcher(self.forms)
-        return self._matcher.occurring(data)
+        if self._new:
+            while self._matchers and len(self._matchers[-1].strings) <= len(self._new):
+                self._new += self._matchers.pop().strings
+            self._matchers.append(StringMatcher(self._new))
+            self._new = []
+        return [key for matcher in self._matchers for key in matcher.occurring(data)]
 
 
 @dataclass(slots=True)
@@ -372,7 +384,7 @@ class KnownValues:
 
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
     _indexes: Mapping[_View, _Index] = field(
-        default_factory=lambda: {view: _Index({}) for view in _View}, repr=False
+        default_factory=lambda: {view: _Index({}, (), ()) for view in _View}, repr=False
     )
     _beginnings: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict, repr=False

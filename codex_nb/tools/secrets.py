@@ -307,14 +307,15 @@ _CHUNK = 10_000  # bytes, so that a text that repeats a string takes no memory f
 class StringMatcher:
     """Finds which of many strings occur in a text, in one pass whatever their number; no repr shows them."""
 
-    __slots__ = ("_longest", "_matcher", "_runs", "_strings")
+    __slots__ = ("_longest", "_matcher", "_runs", "_sought", "strings")
 
     def __init__(self, strings: Collection[bytes]) -> None:
+        self.strings = strings
         # What repeats one character could be found at every place of a text.
         self._runs = [each for each in strings if each[1:] == each[:-1]]
-        self._strings = [each for each in strings if each[1:] != each[:-1]]
-        self._longest = max(map(len, self._strings), default=1)
-        self._matcher = BytesAhoCorasick(self._strings)
+        self._sought = [each for each in strings if each[1:] != each[:-1]]
+        self._longest = max(map(len, self._sought), default=1)
+        self._matcher = BytesAhoCorasick(self._sought)
 
     def occurring(self, data: bytes) -> list[bytes]:
         """Return the strings that occur in the data, each once."""
@@ -323,7 +324,7 @@ class StringMatcher:
             chunk = data[start : start + _CHUNK + self._longest - 1]
             matches = self._matcher.find_matches_as_indexes(chunk, overlapping=True)
             found |= dict.fromkeys(number for number, _, _ in matches)
-        return [run for run in self._runs if run in data] + [self._strings[number] for number in found]
+        return [run for run in self._runs if run in data] + [self._sought[number] for number in found]
 
 
 MAX_SECRETS = 500  # in a text
