@@ -347,27 +347,34 @@ class _Index:
     def __init__(
         self,
         forms: Mapping[bytes, tuple[_Form, ...]],
-        matchers: Sequence[StringMatcher],
-        new: Iterable[bytes],
+        matchers: Sequence[StringMatcher] = (),
+        new: Sequence[bytes] = (),
     ) -> None:
         self.forms = forms
-        self._matchers = [*matchers]
-        self._new = [*new]
+        self._matchers = matchers
+        self._new = new
 
     def adding(self, forms: Iterable[tuple[bytes, _Form]]) -> _Index:
         """Return an index that looks for these forms, too, by their keys."""
         more = dict(self.forms)
         for key, form in forms:
             more[key] = (*more.get(key, ()), form)
-        return _Index(more, self._matchers, [*self._new, *more.keys() - self.forms.keys()])
+        new = (
+            *self._new,
+            *more.keys() - self.forms.keys(),
+        )  # before the matchers, as another thread may read
+        return _Index(more, self._matchers, new)
 
     def found(self, data: bytes) -> list[bytes]:
         """Return the keys that occur."""
-        if self._new:
-            while self._matchers and len(self._matchers[-1].strings) <= len(self._new):
-                self._new += self._matchers.pop().strings
-            self._matchers.append(StringMatcher(self._new))
-            self._new = []
+        if new := self._new:
+            matchers = self._matchers
+            while matchers and len(matchers[-1].strings) <= len(new):
+                *matchers, last = matchers
+                new = (*last.strings, *new)
+            # In this order, another thread finds each key at least once.
+            self._matchers = (*matchers, StringMatcher(new))
+            self._new = ()
         return [key for matcher in self._matchers for key in matcher.occurring(data)]
 
 
@@ -384,7 +391,7 @@ class KnownValues:
 
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
     _indexes: Mapping[_View, _Index] = field(
-        default_factory=lambda: {view: _Index({}, (), ()) for view in _View}, repr=False
+        default_factory=lambda: {view: _Index({}) for view in _View}, repr=False
     )
     _beginnings: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict, repr=False
