@@ -354,7 +354,7 @@ async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(tmp_path:
 
 
 async def test_calls_that_go_wrong_are_results_and_the_turn_goes_on(tmp_path: Path) -> None:
-    deeds = ["hang", "die", "flood", "line", "error", "wrong"]
+    deeds = ["hang", "die", "flood", "line", "values", "error", "wrong"]
     tables = "".join(hostile(deed, f"call={deed}", more="tool_timeout_sec = 1") for deed in deeds)
     with Simulator() as simulator:
         simulator.play(calls(*((f"mcp__{name}__ping", {}) for name in (*deeds, "good"))))
