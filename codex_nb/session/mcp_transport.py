@@ -27,6 +27,7 @@ from mcp_types import ElicitRequestParams, ElicitResult, Implementation, jsonrpc
 
 from codex_nb.config import __version__
 from codex_nb.http import Proxies, httpx, is_secure, tls_context
+from codex_nb.parse import loads
 from codex_nb.session.mcp import MOST_MESSAGES
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ async def _read(output: Any, session: Any, wire: Wire) -> None:
                 wire.problem = _TOO_LARGE
                 break
             with suppress(ValueError):
-                await session.send(SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False)))
+                await session.send(SessionMessage(_message(line)))
     except ValueError:  # from the reader: a line without an end
         wire.problem = _TOO_LARGE
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
@@ -183,6 +184,16 @@ async def _read(output: Any, session: Any, wire: Wire) -> None:
     finally:
         wire.ended.set()
         session.close()
+
+
+def _message(line: bytes) -> Any:
+    """Parse a message; half a surrogate pair in it, which not every program's JSON refuses, is a question mark."""
+    try:
+        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        if b"\\u" not in line:
+            raise
+        return jsonrpc_message_adapter.validate_python(loads(line), by_name=False)
 
 
 async def _write(program: Any, session: Any) -> None:

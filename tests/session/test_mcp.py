@@ -401,6 +401,15 @@ async def test_text_that_is_no_message_is_skipped(tmp_path: Path) -> None:
     assert [call.output for call in answer.tool_calls] == ["pong"]
 
 
+async def test_half_a_surrogate_pair_in_a_result_costs_no_more_than_itself(tmp_path: Path) -> None:
+    table = hostile("odd", content=[{"type": "text", "text": "a \ud800 b"}])
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__odd__ping", {})))
+        async with opened(simulator, tmp_path, table) as profile:
+            answer, _ = await ask(profile, Asked())
+    assert [call.output for call in answer.tool_calls] == ["a ? b"]
+
+
 LIES = {
     "no list": 5,
     "not a tool": [7, None, "x", {}],
