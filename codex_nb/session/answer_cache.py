@@ -42,6 +42,7 @@ from codex_nb.session.outbound import (
     user_message,
 )
 from codex_nb.tools.approval import ApprovalRequest, Effect
+from codex_nb.tools.base import builtin_tools
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
 from codex_nb.tools.describe import strip_ansi, without_ids
@@ -159,12 +160,14 @@ class AnswerCache:
             content = json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace")
             _write(self._path(key), content, _ANSWERS)
 
-    def approves(self, code: str) -> bool:
+    def approves(self, code: str | None) -> bool:
         """Whether the user allowed the code with this hash to run again without asking."""
-        return (self._approved_code / code).exists()
+        return code is not None and (self._approved_code / code).is_file()
 
-    def approve(self, code: str) -> None:
+    def approve(self, code: str | None) -> None:
         """Remember that the code with this hash may run again."""
+        if code is None:
+            return
         with suppress(OSError):  # the session's own memory holds the decision as well
             _write(self._approved_code / code, b"", _APPROVED_CODE)
 
@@ -302,8 +305,10 @@ def calls_to_run(answer: Answer, tools: ToolSet) -> list[tuple[Tool[Any], Any]] 
 _LOOKING = frozenset({Effect.NONE, Effect.INSPECT, Effect.READ})
 
 
-def code_digest(calls: Iterable[tuple[Tool[Any], Any]]) -> str:
-    """Return the hash of all code that an answer runs."""
+def code_digest(calls: Sequence[tuple[Tool[Any], Any]]) -> str | None:
+    """Return the hash of all code that an answer runs; None where a call's name does not tell what runs."""
+    if any(builtin_tools().get(tool.name) is not tool for tool, _ in calls):
+        return None
     written = json.dumps([[tool.name, arguments.to_json()] for tool, arguments in calls], sort_keys=True)
     return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
 
