@@ -497,10 +497,23 @@ def _tool(connection: Connection, entry: _Listed) -> McpTool:
         summary=f"Calls {shown} of the MCP server {shown_server}.{claim}",
         server=server.name,
         listed_name=entry.name,
-        schema={"properties": {}, **entry.inputSchema},
+        schema={"properties": {}, **_with_visible_texts(entry.inputSchema)},
         version=hashlib.sha256(entry.model_dump_json().encode("utf-8", "replace")).hexdigest(),
         may_ask=True,
     )
+
+
+def _with_visible_texts(schema: JsonObject) -> JsonObject:
+    """Return a schema in whose titles and descriptions nothing hides; they are not nested too deeply."""
+
+    def visible(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: visible(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [visible(each) for each in value]
+        return visible_text(value) if isinstance(value, str) and key in {"title", "description"} else value
+
+    return {name: visible(each, name) for name, each in schema.items()}
 
 
 def model_name(server: str, tool: str) -> str:

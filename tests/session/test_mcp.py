@@ -410,6 +410,23 @@ async def test_half_a_surrogate_pair_in_a_result_costs_no_more_than_itself(tmp_p
     assert [call.output for call in answer.tool_calls] == ["a ? b"]
 
 
+async def test_nothing_hides_in_what_a_server_says_of_a_tool_and_its_arguments(tmp_path: Path) -> None:
+    hidden = "Look.\U000e0041\u200b\u202e\U000e0100"
+    argument = {"type": "string", "title": hidden, "description": hidden, "enum": [hidden], "default": hidden}
+    schema = {"type": "object", "description": hidden, "properties": {hidden: {"anyOf": [argument]}}}
+    table = hostile("odd", tools=[listed("ping", description=hidden, inputSchema=schema)])
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__odd__ping", {})))
+        async with opened(simulator, tmp_path, table) as profile:
+            await ask(profile, Asked())
+        [tool] = [each for each in simulator.requests[-1].body["tools"] if "ping" in each.get("name", "")]
+    shown = "Look.⟦U+E0041⟧⟦U+200B⟧⟦U+202E⟧⟦U+E0100⟧"
+    assert tool["description"].endswith(shown)
+    assert tool["parameters"]["description"] == shown
+    [told] = tool["parameters"]["properties"][hidden]["anyOf"]
+    assert told == argument | {"title": shown, "description": shown}
+
+
 LIES = {
     "no list": 5,
     "not a tool": [7, None, "x", {}],
