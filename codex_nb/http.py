@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +29,7 @@ from codex_nb.parse import fits, loads, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from urllib.request import Request
 
 
 CONNECT_TIMEOUT_S = 15.0
@@ -38,6 +40,12 @@ MAX_STREAM_BYTES = 128 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
 LARGEST_PORT = 65_535
 RESIDENCY_HEADER = "x-openai-internal-codex-residency"
+_COOKIE_DOMAINS = ("chatgpt.com", "openai.com")
+_COOKIES = frozenset(
+    {"__cf_bm", "__cflb", "__cfruid", "__cfseq", "__cfwaitingroom", "_cfuvid"}
+    | {"cf_clearance", "cf_ob_info", "cf_use_ob"}
+)
+_LONGEST_COOKIE = 4096  # characters, as in RFC 6265
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
@@ -82,9 +90,25 @@ def open_http(
     return httpx.AsyncClient(
         transport=BoundedTransport(transport),
         headers=headers,
+        cookies=CookieJar(_CloudflareCookies()),
         timeout=httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
     )
+
+
+class _CloudflareCookies(DefaultCookiePolicy):
+    """Keeps what Cloudflare knows a client of OpenAI by, as the CLI does, and no other cookie of any server."""
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        """Whether a cookie of a response is kept for later requests."""
+        host = request.host.partition(":")[0].lower()
+        is_ours = request.type == "https" and any(
+            f".{host}".endswith(f".{domain}") for domain in _COOKIE_DOMAINS
+        )
+        is_wanted = (
+            cookie.name in _COOKIES and cookie.path == "/" and len(cookie.value or "") <= _LONGEST_COOKIE
+        )
+        return is_ours and is_wanted and super().set_ok(cookie, request)
 
 
 class UnacceptableResponse(httpx.TransportError):

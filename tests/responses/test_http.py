@@ -239,3 +239,46 @@ async def test_a_companys_authority_without_a_key_identifier_is_trusted(tmp_path
         async with open_http(SETTINGS, {}) as http:
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await http.get(address.replace("http:", "https:"))
+
+
+KEPT_COOKIES = {
+    ("https://chatgpt.com", "__cf_bm=a; Path=/; Secure"): "__cf_bm=a",
+    ("https://chatgpt.com", "__cf_bm=a; Path=/; Domain=chatgpt.com"): "__cf_bm=a",
+    ("https://api.openai.com", "_cfuvid=b; Path=/"): "_cfuvid=b",
+    ("https://chatgpt.com", "session=a; Path=/"): None,
+    ("https://chatgpt.com", "__cf_bm=a; Path=/other"): None,
+    ("https://chatgpt.com", f"__cf_bm={'a' * 5_000}; Path=/"): None,
+    ("http://chatgpt.com", "__cf_bm=a; Path=/"): None,
+    ("https://chatgpt.com.evil.example", "__cf_bm=a; Path=/"): None,
+    ("https://evilchatgpt.com", "__cf_bm=a; Path=/"): None,
+    ("https://lab.example", "__cf_bm=a; Path=/"): None,
+    ("http://127.0.0.1:8000", "__cf_bm=a; Path=/"): None,
+}
+
+
+@pytest.mark.parametrize(("address", "cookie"), KEPT_COOKIES)
+async def test_of_cookies_only_those_of_cloudflare_are_kept_for_openai(address: str, cookie: str) -> None:
+    sent: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("cookie"))
+        return httpx.Response(200, headers={"set-cookie": cookie}, json={})
+
+    async with open_http(SETTINGS, {}, transport=httpx.MockTransport(answer)) as http:
+        for _ in range(2):
+            await http.get(address)
+    assert sent == [None, KEPT_COOKIES[address, cookie]]
+
+
+async def test_no_number_of_cookies_makes_later_requests_larger() -> None:
+    sent: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(len(str(request.headers)))
+        cookies = [("set-cookie", f"a{len(sent)}x{number}={'x' * 1_000}; Path=/") for number in range(50)]
+        return httpx.Response(200, headers=cookies, json={})
+
+    async with open_http(SETTINGS, {}, transport=httpx.MockTransport(answer)) as http:
+        for _ in range(5):
+            await http.get("https://chatgpt.com")
+    assert len(set(sent)) == 1
