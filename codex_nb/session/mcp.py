@@ -432,7 +432,8 @@ def _offered(connection: Connection, listed: Sequence[Any]) -> tuple[tuple[McpTo
         except ValidationError as error:
             name = each.get("name") if isinstance(each, dict) else None
             shown = _shown(name) if isinstance(name, str) and name else f"tool {number}"
-            left_out.append(f"{shown}: its {error.errors()[0]['loc'][0]} is not what the protocol says")
+            place = error.errors()[0]["loc"]
+            left_out.append(f"{shown}: its {place[0] if place else 'type'} is not what the protocol says")
             continue
         if not connection.server.offers(entry.name):
             continue

@@ -465,6 +465,19 @@ async def test_what_a_server_says_of_its_tools_is_bounded_and_hides_no_other(
     )
 
 
+@pytest.mark.parametrize(
+    "odd", [7, None, True, "x", [], [[]], {}, {"name": "a"}, {"name": 7, "inputSchema": 7}]
+)
+async def test_what_is_no_tool_hides_no_other_of_its_server(tmp_path: Path, odd: Any) -> None:
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__demo__ping", {})))
+        async with opened(simulator, tmp_path, hostile("demo", tools=[odd, listed("ping")])) as profile:
+            answer, _ = await ask(profile, Asked())
+            [demo] = profile.assistant.servers().states()
+    assert [call.output for call in answer.tool_calls] == ["pong"]
+    assert (demo.status, len(demo.tools), len(demo.left_out)) == ("ready", 1, 1)
+
+
 async def test_an_approval_for_the_session_ends_when_the_tool_becomes_another(tmp_path: Path) -> None:
     with Simulator() as simulator:
         simulator.play(calls(*[("mcp__demo__a", {})] * 2))
