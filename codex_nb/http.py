@@ -7,10 +7,12 @@ a change of this file.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 import zlib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
@@ -47,6 +49,27 @@ _COOKIES = frozenset(
 )
 _LONGEST_COOKIE = 4096  # characters, as in RFC 6265
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+_is_ours: ContextVar[bool] = ContextVar("codex_nb.http", default=False)
+
+
+def keep_out_of_logs(*names: str) -> None:
+    """Let these loggers of libraries pass over what is done for us: an address that they write may hold a key."""
+    for name in names:
+        logging.getLogger(name).addFilter(_is_not_ours)
+
+
+def mark_as_ours() -> None:
+    """Say that what this task does from now on, and the tasks that it starts, is done for us."""
+    _is_ours.set(True)
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    return not _is_ours.get()
+
+
+keep_out_of_logs("httpx")
 
 
 class ClientSettings(Protocol):
@@ -138,6 +161,7 @@ class BoundedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; raises UnacceptableResponse or ReadTimeout, also while the body is read."""
+        mark_as_ours()
         bounds = request.extensions.get("codex_nb.bounds") or Bounds()
         deadline = None if bounds.seconds is None else asyncio.get_running_loop().time() + bounds.seconds
         try:

@@ -26,7 +26,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import ElicitRequestParams, ElicitResult, Implementation, jsonrpc_message_adapter
 
 from codex_nb.config import __version__
-from codex_nb.http import Proxies, httpx, is_secure, tls_context
+from codex_nb.http import Proxies, httpx, is_secure, keep_out_of_logs, mark_as_ours, tls_context
 from codex_nb.parse import loads
 from codex_nb.session.mcp import MOST_MESSAGES
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 # Without a handler of its own, the library's log would be printed into the notebook.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
+keep_out_of_logs("httpx2", "mcp.client.streamable_http")
 
 LARGEST_MESSAGE = 8_000_000  # bytes
 _MESSAGE_MEMORY = 48_000_000  # bytes, of what is parsed of one
@@ -282,6 +283,7 @@ async def _http(
             raise httpx2.ReadError(wire.last_words)
         response.stream = _BoundedStream(response.stream)
 
+    mark_as_ours()
     if server.headers and not is_secure(server.url):
         wire.problem = "its headers may hold a key, so they are not sent over http; use https"
         raise ValueError(wire.problem)

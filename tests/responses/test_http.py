@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -282,3 +283,18 @@ async def test_no_number_of_cookies_makes_later_requests_larger() -> None:
         for _ in range(5):
             await http.get("https://chatgpt.com")
     assert len(set(sent)) == 1
+
+
+async def test_no_library_writes_our_addresses_into_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
+
+    async def ask() -> None:
+        async with open_http(SETTINGS, {}, transport=transport) as http:
+            await http.get("https://lab.example", params={"key": "of-a-provider"})
+
+    await asyncio.create_task(ask())
+    assert "of-a-provider" not in caplog.text
+    async with httpx.AsyncClient(transport=transport) as own:
+        await own.get("https://own.example", params={"a": "of-the-user"})
+    assert "of-the-user" in caplog.text

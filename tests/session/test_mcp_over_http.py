@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import zlib
 from collections.abc import Iterator
@@ -236,3 +237,19 @@ async def test_a_text_of_any_length_and_many_commas_is_a_result(
             answer, _ = await ask(profile, Asked())
     assert [call.ok for call in answer.tool_calls] == [True, True]
     assert all('"word", [and]' in (call.output or "") for call in answer.tool_calls)
+
+
+async def test_an_address_with_a_key_in_it_is_written_into_no_log(
+    tmp_path: Path, server: tuple[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    address, _ = server
+    caplog.set_level(logging.DEBUG)
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__far__ping", {}), ("mcp__away__ping", {})))
+        tables = table("far", f"{address}/key-of-a-server/none") + table(
+            "away", f"{address}/list/key-of-a-server"
+        )
+        async with opened(simulator, tmp_path, tables) as profile:
+            answer, _ = await ask(profile, Asked())
+    assert answer.tool_calls[0].output == "pong"
+    assert "key-of-a-server" not in caplog.text
