@@ -55,7 +55,7 @@ _is_ours: ContextVar[bool] = ContextVar("codex_nb.http", default=False)
 
 
 def keep_out_of_logs(*names: str) -> None:
-    """Let these loggers of libraries pass over what is done for us: an address that they write may hold a key."""
+    """Let these loggers pass over what is done for us: addresses and proxies that they write may hold a key."""
     for name in names:
         logging.getLogger(name).addFilter(_is_not_ours)
 
@@ -69,7 +69,9 @@ def _is_not_ours(_: logging.LogRecord) -> bool:
     return not _is_ours.get()
 
 
-keep_out_of_logs("httpx")
+keep_out_of_logs(
+    "httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks"))
+)
 
 
 class ClientSettings(Protocol):
@@ -475,7 +477,12 @@ class _RoutingTransport(httpx.AsyncBaseTransport):
         variable, url = found
         if variable not in self._made:
             self._made[variable] = open_proxy(variable, url, self._context)
-        return await self._made[variable].handle_async_request(request)
+        try:
+            return await self._made[variable].handle_async_request(request)
+        except REQUEST_ERRORS:
+            raise
+        except Exception as error:  # whatever the library for SOCKS raises for an odd reply
+            raise httpx.ProxyError("it does not answer as a proxy does") from error
 
     async def aclose(self) -> None:
         """Close the connections."""
