@@ -199,10 +199,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         from codex_nb.magics.options import did_you_mean
+        from codex_nb.rendering.sanitize import visible_line
 
         unknown = _INVALID_CHOICE.search(message)
         near = did_you_mean(unknown["word"], re.findall(r"[\w-]+", unknown["known"])) if unknown else ""
-        super().error(f"{message}. {near}" if near else message)
+        super().error(visible_line(f"{message}. {near}" if near else message))
 
 
 _INVALID_CHOICE = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?P<known>.*)\)")

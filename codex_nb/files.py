@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 
 class LockState(Enum):
@@ -225,10 +225,16 @@ class Retention:
     age_s: float
 
 
-def remove_excess(folder: Path, patterns: Iterable[str], kept: Retention) -> None:
-    """Remove the files that changed longest ago, until the others are within the bounds."""
+def own_files(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    """List the files of a folder whose names are such as we give; others may lie there, as it may be a link."""
+    listed = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in listed if names.fullmatch(path.name) and (path.is_file() or path.is_symlink())]
+
+
+def remove_excess(folder: Path, names: re.Pattern[str], kept: Retention) -> None:
+    """Remove the files so named that changed longest ago, until the others are within the bounds."""
     found = []
-    for path in (path for pattern in patterns for path in folder.glob(pattern)):
+    for path in own_files(folder, names):
         with suppress(OSError):
             found.append(((status := path.stat()).st_mtime, status.st_size, path))
     total, oldest = 0, time.time() - kept.age_s

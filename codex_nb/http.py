@@ -7,12 +7,15 @@ a change of this file.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 import zlib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +31,7 @@ from codex_nb.parse import fits, loads, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from urllib.request import Request
 
 
 CONNECT_TIMEOUT_S = 15.0
@@ -38,7 +42,36 @@ MAX_STREAM_BYTES = 128 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
 LARGEST_PORT = 65_535
 RESIDENCY_HEADER = "x-openai-internal-codex-residency"
+_COOKIE_DOMAINS = ("chatgpt.com", "openai.com")
+_COOKIES = frozenset(
+    {"__cf_bm", "__cflb", "__cfruid", "__cfseq", "__cfwaitingroom", "_cfuvid"}
+    | {"cf_clearance", "cf_ob_info", "cf_use_ob"}
+)
+_LONGEST_COOKIE = 4096  # characters, as in RFC 6265
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+_is_ours: ContextVar[bool] = ContextVar("codex_nb.http", default=False)
+
+
+def keep_out_of_logs(*names: str) -> None:
+    """Let these loggers pass over what is done for us: addresses and proxies that they write may hold a key."""
+    for name in names:
+        logging.getLogger(name).addFilter(_is_not_ours)
+
+
+def mark_as_ours() -> None:
+    """Say that what this task does from now on, and the tasks that it starts, is done for us."""
+    _is_ours.set(True)
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    return not _is_ours.get()
+
+
+keep_out_of_logs(
+    "httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks"))
+)
 
 
 class ClientSettings(Protocol):
@@ -82,9 +115,25 @@ def open_http(
     return httpx.AsyncClient(
         transport=BoundedTransport(transport),
         headers=headers,
+        cookies=CookieJar(_CloudflareCookies()),
         timeout=httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
     )
+
+
+class _CloudflareCookies(DefaultCookiePolicy):
+    """Keeps what Cloudflare knows a client of OpenAI by, as the CLI does, and no other cookie of any server."""
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        """Whether a cookie of a response is kept for later requests."""
+        host = request.host.partition(":")[0].lower()
+        is_ours = request.type == "https" and any(
+            f".{host}".endswith(f".{domain}") for domain in _COOKIE_DOMAINS
+        )
+        is_wanted = (
+            cookie.name in _COOKIES and cookie.path == "/" and len(cookie.value or "") <= _LONGEST_COOKIE
+        )
+        return is_ours and is_wanted and super().set_ok(cookie, request)
 
 
 class UnacceptableResponse(httpx.TransportError):
@@ -114,6 +163,7 @@ class BoundedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; raises UnacceptableResponse or ReadTimeout, also while the body is read."""
+        mark_as_ours()
         bounds = request.extensions.get("codex_nb.bounds") or Bounds()
         deadline = None if bounds.seconds is None else asyncio.get_running_loop().time() + bounds.seconds
         try:
@@ -435,7 +485,12 @@ class _RoutingTransport(httpx.AsyncBaseTransport):
         variable, url = found
         if variable not in self._made:
             self._made[variable] = open_proxy(variable, url, self._context)
-        return await self._made[variable].handle_async_request(request)
+        try:
+            return await self._made[variable].handle_async_request(request)
+        except REQUEST_ERRORS:
+            raise
+        except Exception as error:  # whatever the library for SOCKS raises for an odd reply
+            raise httpx.ProxyError("it does not answer as a proxy does") from error
 
     async def aclose(self) -> None:
         """Close the connections."""

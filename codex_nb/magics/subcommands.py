@@ -126,7 +126,11 @@ def models(session: ShellSession, name: str) -> None:
         listed = [each for each in session.wait(profile.backend.models()) if each.is_listed]
         found, through = [(each.slug, each.display_name, each.efforts) for each in listed], ""
     rows = [
-        (f"`{slug}`{' (in use)' * (slug == used)}", name, ", ".join(efforts) or "-")
+        (
+            f"{code_span(slug)}{' (in use)' * (slug == used)}",
+            escape_markdown(name),
+            escape_markdown(", ".join(efforts)) or "-",
+        )
         for slug, name, efforts in found
     ]
     heads = ("model", "name", "reasoning efforts")
@@ -143,10 +147,10 @@ def model(session: ShellSession, name: str) -> None:
         listed = [each.slug for each in profile.backend.cached_models()]
         if found.is_assumed and listed and name not in listed:
             near = did_you_mean(name, listed) or f"Listed are: {', '.join(listed)}."
-            doubt = f" The account's list of models does not have it. {near}"
+            doubt = f" The account's list of models does not have it. {escape_markdown(near)}"
     chosen = session.config.model or profile.settings.model
     default = "Model: account default. %codex models lists the choices."
-    show(f"Model: {code_span(chosen)}.{doubt}" if chosen else default)
+    show(f"Model: {code_span(visible_line(chosen))}.{doubt}" if chosen else default)
 
 
 @subcommand("[LEVEL]", complete=("effort",))
@@ -157,7 +161,7 @@ def effort(session: ShellSession, level: str) -> None:
         known_effort(level, offered, source="%codex effort: unknown effort")
     session.config.effort = level or session.config.effort
     chosen = session.config.effort or session.profile().settings.effort
-    show(f"Reasoning effort: {chosen or 'model default'}.")
+    show(f"Reasoning effort: {escape_markdown(chosen or 'model default')}.")
 
 
 @subcommand("[PROFILE]", complete=("profile",))
@@ -167,7 +171,9 @@ def usage(session: ShellSession, name: str) -> None:
 
     profile, is_agent = session.profile(name or None), session.config.engine == "agent"
     limits = session.wait(profile.agent.open().usage() if is_agent else profile.backend.usage())
-    rows = limit_rows(limits, datetime.now(UTC).astimezone())
+    rows = [
+        (escape_markdown(limit), *rest) for limit, *rest in limit_rows(limits, datetime.now(UTC).astimezone())
+    ]
     through = _THROUGH if is_agent else ""
     show(
         table(("limit", "used", "resets"), rows) + through
@@ -215,12 +221,13 @@ def preview(request: TurnRequest, previewed: Preview) -> str:
     notes += new.problems
     if redacted := describe_redactions(redacted_places(new.redactions)):
         notes.append(redacted)
-    to = f" to `{sent.model}`" if sent.model else ""
+    to = f" to {code_span(visible_line(sent.model))}" if sent.model else ""
+    thread = code_span(visible_line(str(request.thread)))
     return "\n\n".join(
         [
-            f"The next question would send about {total:,} tokens{to} in thread `{request.thread}`:",
+            f"The next question would send about {total:,} tokens{to} in thread {thread}:",
             table(("part", "tokens"), [(part, f"{size:,}") for part, size in (*rows, ("total", total))]),
-            "\n".join(f"- {note}" for note in notes),
+            "\n".join(f"- {escape_markdown(note)}" for note in notes),
             *(f"**{name}**\n\n{fenced(text, 'text')}" for name, text in zip(names, texts, strict=True)),
         ]
     )
@@ -372,7 +379,7 @@ def tools(session: ShellSession, line: str) -> None:
         return "asks first" if rules.decide(tool.effect, (tool.identity, "")) is None else "runs unasked"
 
     offered = [*offered_tools(session.namespace), *(tool for state in states for tool in state.tools)]
-    rows = [(f"`{tool.name}`", escape_markdown(tool.summary), approval(tool)) for tool in offered]
+    rows = [(code_span(tool.name), escape_markdown(tool.summary), approval(tool)) for tool in offered]
     search = profile.settings.search_mode(wanted=None) or "off"
     heading = (
         f"Approval policy: `{rules.policy}`. `%%codex --approval` sets another for one question.\n\n"
@@ -420,7 +427,7 @@ def _switch(session: ShellSession, line: str) -> None:
         hint = did_you_mean(name, known) or "%codex tools lists what there is."
         raise OptionError(f"%codex tools: there is no {name!r}.", hint=hint)
     (session.switched_off.discard if verb == "on" else session.switched_off.add)(name)
-    show(f"`{name}` is switched {verb} in this notebook.")
+    show(f"{code_span(visible_line(name))} is switched {verb} in this notebook.")
 
 
 @subcommand("[--clear [TOOL]]", complete=("clear", "tool"))

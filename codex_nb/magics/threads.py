@@ -58,7 +58,7 @@ def threads(session: ShellSession, line: str) -> None:
     """List saved threads, or delete one or all of them with their saved answers."""
     option, _, name = line.partition(" ")
     if option == DELETE:
-        _delete(session, _name(name))
+        _delete(session, name.strip())
     elif option.startswith("-"):
         raise OptionError(f"%codex threads: unknown option {option!r}.", hint=f"Use {DELETE} NAME.")
     else:
@@ -188,7 +188,10 @@ def _write(path: Path, text: str, *, overwrites: bool) -> None:
 
 
 def _name(text: str) -> str:
-    return text.strip().strip("\"'")
+    """Return the name that a line consists of, without the quotation marks around it."""
+    text = text.strip()
+    is_quoted = len(text) > 1 and text[0] in "\"'" and text[0] == text[-1]
+    return text[1:-1] if is_quoted else text
 
 
 def _current(session: ShellSession) -> str:
@@ -216,19 +219,23 @@ def _turn_text(turn: PastTurn) -> str:
     return f"**{escape_markdown(question)}**\n\n{escape_markdown(answer)}"
 
 
-def _delete(session: ShellSession, name: str) -> None:
-    profile = session.profile()
-    found = [info for info in profile.assistant.threads.threads() if name in {info.name, ALL}]
-    if not name or (name != ALL and not found):
+def _delete(session: ShellSession, line: str) -> None:
+    """Delete the thread that the line names, as it is called or as it is listed; ALL in quotation marks is a name."""
+    profile, name = session.profile(), _name(line)
+    known = profile.assistant.threads.threads()
+    found = [info for info in known if line == ALL or info.name == name]
+    if not found and len(alike := [info for info in known if visible_line(info.name) == name]) == 1:
+        found = alike
+    if not name or (line != ALL and not found):
         problem = f"there is no thread {name!r}" if name else f"{DELETE} needs the name of a thread"
-        near = did_you_mean(name, [each.name for each in profile.assistant.threads.threads()])
+        near = did_you_mean(name, [each.name for each in known])
         hint = f"{near} {_LIST} {DELETE} {ALL} deletes all.".strip()
         raise OptionError(f"%codex threads: {problem}.", hint=hint)
-    what = f"all {len(found)} threads" if name == ALL else f"the thread {name}"
+    what = f"all {len(found)} threads" if line == ALL else f"the thread {found[0].name}"
     if session.has_user and not confirmed(f"Delete {what}, with the answers saved of it?"):
         show("Not deleted. Nothing was changed.")
         return
-    answers = session.forget_threads(profile.settings.codex_home, None if name == ALL else name)
+    answers = session.forget_threads(profile.settings.codex_home, None if line == ALL else found[0].name)
     done = f"Deleted {escape_markdown(what)}, with {answers} saved answer{'' if answers == 1 else 's'}."
     show(f"{done}\n\n{_listed(found)}" if found else done)
 

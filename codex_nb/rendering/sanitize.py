@@ -57,7 +57,13 @@ _MOST_COMBINING = CONTEXT - 1  # on one letter, as in UTS 39; more of them draw 
 _WITH_LATIN = ("LATIN ", "GREEK ", "CJK ", "HIRAGANA ", "KATAKANA ", "BOPOMOFO ", "HANGUL ")
 _LIKE_LATIN_BESIDE_IT = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧιονϲϳ")  # noqa: RUF001 - they are meant to look like that
 # Letters of which whole words can be made that look Latin.
-_LIKE_LATIN = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲϳАВЕЅІЈКМНОРСТУХҮԌаеѕіјорсухһԁԛԝүӏՍՕոսօցհյ")
+_LIKE_LATIN = frozenset(
+    "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲϳАВЕЅІЈКМНОРСТУХҮԌаеѕіјорсухһԁԛԝүӏՍՕոսօցհյ"
+    "ᎪᏴᏟᎠᎬᏀᎻᎫᏦᏞᎷᏢᎡᏒᏚᎢᏙᎳᏔᎩᏃᎥꭵꮃꮓꮩꮪꮯꓐꓑꓒꓓꓔꓖꓗꓙꓚꓜꓝꓟꓠꓡꓢꓣꓦꓧꓪꓫꓬꓮꓰꓲꓳꓴⲞⲟⲢⲣⲤⲥⲦⲨⲬⲔⲘⲚⲒⲎⲈ𐐄𐐕𐐬𐐽"
+)
+# Scripts whose letters no joiner or variation selector applies to, and the marks that stand on them.
+_UNJOINED = ("LATIN ", "GREEK ", "CYRILLIC ", "ARMENIAN ", "COMBINING ")
+_IDEOGRAPHIC_SELECTORS = "\U000e0100"
 
 
 def escape_invisible(code: str) -> VisibleText:
@@ -116,7 +122,10 @@ def _escape_word(match: re.Match[str]) -> str:
     if word.isascii() and word.isprintable():
         return word
     deceptive = _look_alikes(word, match)
-    return "".join(_mark(one) if one in deceptive or is_invisible(one) else one for one in word)
+    return "".join(
+        _mark(one) if one in deceptive or is_invisible(one) or _is_drawn_as_another(one) else one
+        for one in word
+    )
 
 
 def _look_alikes(word: str, match: re.Match[str]) -> set[str]:
@@ -142,6 +151,12 @@ def _is_foreign_to_latin(character: str) -> bool:
     return not unicodedata.name(plain, "").startswith(_WITH_LATIN)
 
 
+@lru_cache(maxsize=4096)
+def _is_drawn_as_another(character: str) -> bool:
+    """Whether a character is another one by Unicode's own rules: the sign for kelvin is a K."""
+    return len(other := unicodedata.normalize("NFC", character)) == 1 and other != character
+
+
 def _is_in_prose(match: re.Match[str]) -> bool:
     """Whether a word of another script stands beside one by a single space, which no two names of code do."""
     code, start, end = match.string, match.start(), match.end()
@@ -159,7 +174,7 @@ def _draws_over(code: str, place: int) -> bool:
 def _is_stacked(text: str, place: int) -> bool:
     run = text[max(0, place - _MOST_COMBINING) : place + 1]
     return len(run) > _MOST_COMBINING and all(
-        unicodedata.category(one) in {"Mn", "Me"} for one in reversed(run)
+        unicodedata.category(one) in {"Mn", "Me"} or one in _JOINERS for one in reversed(run)
     )
 
 
@@ -176,7 +191,12 @@ def _belongs_to_writing(character: str, before: str) -> bool:
         return character == _ZERO_WIDTH_JOINER
     if before.isascii():
         return character == _EMOJI_STYLE and before in _KEYCAPS
-    return not is_invisible(before)
+    name = unicodedata.name(before, "")
+    if character >= _IDEOGRAPHIC_SELECTORS:
+        return name.startswith("CJK ")
+    if unicodedata.name(character).startswith("MONGOLIAN "):
+        return name.startswith("MONGOLIAN ") and not is_invisible(before)
+    return not is_invisible(before) and not name.startswith(_UNJOINED)
 
 
 _MAX_SERVER_TEXT = 300

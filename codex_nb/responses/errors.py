@@ -45,6 +45,7 @@ ErrorT = TypeVar("ErrorT", bound=ApiError)
 _LAST_STATUS = 599
 _TRY_AGAIN_IN = re.compile(r"(?i)try again (?:in|after)\s*")
 _LONG_WAIT_S = 60
+_LONGEST_TOLD_S = 365 * 86_400.0
 _MODEL_REFUSED = re.compile(
     r"(?i)\bmodel\b.*\b(not supported|does not exist|not found|no access|not have access)\b"
 )
@@ -126,17 +127,17 @@ def _first_text(*values: Any) -> str:
 
 
 def retry_after(headers: Mapping[str, str], text: str, now: datetime) -> float | None:
-    """Find how many seconds the server asks us to wait, in its headers or in its text."""
+    """Find how many seconds the server asks us to wait, a year at most, in its headers or in its text."""
     milliseconds = _duration(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return milliseconds / 1000
+        return min(milliseconds / 1000, _LONGEST_TOLD_S)
     header = headers.get("retry-after")
     seconds = _duration(header)
     if seconds is None and header:
         seconds = _seconds_until(header, now)
     if seconds is None and (found := _TRY_AGAIN_IN.search(text)) is not None:
         seconds, _ = add_amounts(text, found.end())
-    return seconds
+    return None if seconds is None else min(seconds, _LONGEST_TOLD_S)
 
 
 def _duration(value: Any) -> float | None:
@@ -147,7 +148,7 @@ def _duration(value: Any) -> float | None:
 def _seconds_until(date: str, now: datetime) -> float | None:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - now).total_seconds())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 import time
 from collections import deque
 from contextlib import suppress
@@ -15,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import InvalidArguments, ToolError
-from codex_nb.files import TEMPORARY_SUFFIX, Retention, remove_excess, replace_file
+from codex_nb.files import TEMPORARY_SUFFIX, Retention, own_files, remove_excess, replace_file
 from codex_nb.labels import date_time
 from codex_nb.parse import loads, picture_url
 from codex_nb.responses.events import OutputItemDone, ResponseFinished, Usage
@@ -41,6 +42,7 @@ from codex_nb.session.outbound import (
     user_message,
 )
 from codex_nb.tools.approval import ApprovalRequest, Effect
+from codex_nb.tools.base import builtin_tools
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
 from codex_nb.tools.describe import strip_ansi, without_ids
@@ -67,6 +69,9 @@ KEPT = Retention(files=1_000, total_bytes=200_000_000, age_s=90 * 86_400)
 LARGEST = 64_000_000
 _VERSION = 4  # also part of every key: answers of older releases are not found
 _CACHED_ITEMS = frozenset({"message", "reasoning"})
+_ANSWERS = re.compile(r"[0-9a-f]{40}\.json")
+_TORN = re.compile(rf"\..*{re.escape(TEMPORARY_SUFFIX)}")
+_APPROVED_CODE = re.compile(r"[0-9a-f]{64}")
 _LARGEST_OUTPUTS = 10_000_000  # characters of the outputs of an answer, images included
 _LONGEST_CHANGES = 4_000
 _LINES_COMPARED = 400
@@ -153,33 +158,35 @@ class AnswerCache:
         with suppress(Exception):  # the answer itself is complete, and must not be lost to its copy
             stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer), "cells": cells}
             content = json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace")
-            _write(self._path(key), content, "*.json")
+            _write(self._path(key), content, _ANSWERS)
 
-    def approves(self, code: str) -> bool:
+    def approves(self, code: str | None) -> bool:
         """Whether the user allowed the code with this hash to run again without asking."""
-        return (self._approved_code / code).exists()
+        return code is not None and (self._approved_code / code).is_file()
 
-    def approve(self, code: str) -> None:
+    def approve(self, code: str | None) -> None:
         """Remember that the code with this hash may run again."""
+        if code is None:
+            return
         with suppress(OSError):  # the session's own memory holds the decision as well
-            _write(self._approved_code / code, b"", "*")
+            _write(self._approved_code / code, b"", _APPROVED_CODE)
 
     @property
     def approvals(self) -> int:
         """How many saved answers may run their code again without asking."""
-        return len(list(self._approved_code.glob("*")))
+        return len(own_files(self._approved_code, _APPROVED_CODE))
 
     def forget_approvals(self) -> None:
         """Ask again before any code of a saved answer runs; raises OSError."""
-        for each in self._approved_code.glob("*"):
+        for each in own_files(self._approved_code, _APPROVED_CODE):
             each.unlink(missing_ok=True)
 
     def forget(self, thread: str | None) -> int:
         """Delete the answers given in a thread, None for all; return how many there were. Raises OSError."""
-        files = list(self._folder.glob("*.json"))
+        files = own_files(self._folder, _ANSWERS)
         if thread is not None:
             files = [path for path in files if (found := _read(path)) and found.answer.thread == thread]
-        torn = self._folder.glob(f".*{TEMPORARY_SUFFIX}") if thread is None else ()
+        torn = own_files(self._folder, _TORN) if thread is None else ()
         for path in (*files, *torn):
             path.unlink(missing_ok=True)
         return len(files)
@@ -188,10 +195,10 @@ class AnswerCache:
         return self._folder / f"{key.value}.json"
 
 
-def _write(path: Path, content: bytes, pattern: str) -> None:
+def _write(path: Path, content: bytes, names: re.Pattern[str]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_file(path, content, flush=False)
-    remove_excess(path.parent, (pattern,), KEPT)
+    remove_excess(path.parent, names, KEPT)
 
 
 def _read(path: Path) -> CachedAnswer | None:
@@ -298,8 +305,10 @@ def calls_to_run(answer: Answer, tools: ToolSet) -> list[tuple[Tool[Any], Any]] 
 _LOOKING = frozenset({Effect.NONE, Effect.INSPECT, Effect.READ})
 
 
-def code_digest(calls: Iterable[tuple[Tool[Any], Any]]) -> str:
-    """Return the hash of all code that an answer runs."""
+def code_digest(calls: Sequence[tuple[Tool[Any], Any]]) -> str | None:
+    """Return the hash of all code that an answer runs; None where a call's name does not tell what runs."""
+    if any(builtin_tools().get(tool.name) is not tool for tool, _ in calls):
+        return None
     written = json.dumps([[tool.name, arguments.to_json()] for tool, arguments in calls], sort_keys=True)
     return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
 

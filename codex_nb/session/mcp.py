@@ -13,9 +13,11 @@ import importlib
 import importlib.util
 import json
 import re
+import unicodedata
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -24,7 +26,7 @@ from codex_nb.config.config_toml import with_stored_token
 from codex_nb.errors import CodexError, CredentialsUnreadable, InvalidArguments, ToolError
 from codex_nb.labels import AGENT_TOOLS
 from codex_nb.parse import JsonObject, picture_url
-from codex_nb.rendering.sanitize import sanitize_server_text, visible_line, visible_text
+from codex_nb.rendering.sanitize import escape_invisible, sanitize_server_text, visible_line, visible_text
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, ToolStarted
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, FunctionArguments, Tool, ToolResult
@@ -430,7 +432,8 @@ def _offered(connection: Connection, listed: Sequence[Any]) -> tuple[tuple[McpTo
         except ValidationError as error:
             name = each.get("name") if isinstance(each, dict) else None
             shown = _shown(name) if isinstance(name, str) and name else f"tool {number}"
-            left_out.append(f"{shown}: its {error.errors()[0]['loc'][0]} is not what the protocol says")
+            place = error.errors()[0]["loc"]
+            left_out.append(f"{shown}: its {place[0] if place else 'type'} is not what the protocol says")
             continue
         if not connection.server.offers(entry.name):
             continue
@@ -495,10 +498,23 @@ def _tool(connection: Connection, entry: _Listed) -> McpTool:
         summary=f"Calls {shown} of the MCP server {shown_server}.{claim}",
         server=server.name,
         listed_name=entry.name,
-        schema={"properties": {}, **entry.inputSchema},
+        schema={"properties": {}, **_with_visible_texts(entry.inputSchema)},
         version=hashlib.sha256(entry.model_dump_json().encode("utf-8", "replace")).hexdigest(),
         may_ask=True,
     )
+
+
+def _with_visible_texts(schema: JsonObject) -> JsonObject:
+    """Return a schema in whose titles and descriptions nothing hides; they are not nested too deeply."""
+
+    def visible(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: visible(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [visible(each) for each in value]
+        return visible_text(value) if isinstance(value, str) and key in {"title", "description"} else value
+
+    return {name: visible(each, name) for name, each in schema.items()}
 
 
 def model_name(server: str, tool: str) -> str:
@@ -539,6 +555,14 @@ ANSWERED, DECLINED = "Answered.", "Declined."
 MOST_FIELDS = 30
 MOST_QUESTIONS = 10  # of one call
 MOST_WORDS = 5  # of a name; more are a sentence
+_IN_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+# What people are asked for beside passwords and keys, and should not type into a notebook either.
+_CODES = re.compile(
+    r"(?i:\b(?:one[- ]?time|verification|security|authenti\w+|2fa|mfa|pin|unlock)[- ]?(?:code|password|number)s?\b"
+    r"|\bcard[- ]?number\b|\bsocial security\b|\b(?:cv[vc]2?|otp|2fa|ssn)\b)|\b(?:PIN|PAT)\b"
+)
+_LIKE_LATIN = str.maketrans("аеорсухіјѕԁһοАВЕКМНОРСТХ", "aeopcyxijsdhoABEKMHOPCTX")  # noqa: RUF001 - meant so
+_NOT_TEXT = frozenset({"boolean", "integer", "number", "array"})
 
 
 class Form(Arguments):
@@ -567,12 +591,13 @@ form_tool = Tool(QUESTIONS, "", Form, Effect.EXECUTE, _answered_elsewhere, AGENT
 def read_form(server: str, params: Mapping[str, Any]) -> Form | None:
     """Return what an MCP server asks (``elicitation/create``), with each field's default or first choice.
 
-    None for what is no form, and for one that wants a secret, because the answer is shown and saved. A page is never
-    opened: its address is shown.
+    None for what is no form, for one that wants a secret, because the answer is shown and saved, and for an address
+    that is none of the web. A page is never opened: its address is shown.
     """
     message = f"The MCP server {sanitize_server_text(server)} asks: {_text(params.get('message'))}"
     if params.get("mode") == "url":
-        return Form(questions=f"{message} Open this page, then accept: {_text(params.get('url'))}")
+        page = escape_invisible(_text(params.get("url")))
+        return Form(questions=f"{message} Open this page, then accept: {page}") if _is_page(page) else None
     schema = params.get("requestedSchema")
     fields = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(fields, dict) or len(fields) > MOST_FIELDS:
@@ -585,29 +610,53 @@ def read_form(server: str, params: Mapping[str, Any]) -> Form | None:
     return Form(questions=" ".join([message, *filter(None, told)]), answers=answers, choices=choices)
 
 
+def _is_page(address: str) -> bool:
+    """Whether an address is one of the web, with nothing before its host that could pass for it."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+
+
 def _text(value: object) -> str:
     return sanitize_server_text(value) if isinstance(value, str) else ""
 
 
 def _is_secret(name: str, field: object, message: object) -> bool:
     """Whether a field wants a secret: by its name, what it is called, or what is asked, if it is for free text."""
-    if is_secret_name(name):
+    if _names_secret(name):
         return True
-    if not isinstance(field, dict) or _choices(field):
+    if not isinstance(field, dict) or len(_choices(field)) > 1:
         return False
     said = [
         field.get("title"),
         field.get("description"),
-        *([message] if field.get("type") == "string" else []),
+        *([message] if str(field.get("type")) not in _NOT_TEXT else []),
     ]
-    is_named = any(is_secret_name(_name_in(each)) for each in said)
+    is_named = any(map(_names_secret, said))
     return is_named or field.get("format") == "password" or field.get("writeOnly") is True
 
 
-def _name_in(text: object) -> str:
-    """Return a text of a few words, which may be a name ("Your API key:"), without what ends it."""
-    words = text.split(maxsplit=MOST_WORDS) if isinstance(text, str) else []
-    return "" if len(words) > MOST_WORDS else " ".join(words).rstrip(".:?! ")
+def _names_secret(text: object) -> bool:
+    """Whether a text of a few words names a secret ("Your API key:"), however its letters are written."""
+    return isinstance(text, str) and any(
+        is_secret_name(each) or _CODES.search(each) for each in _names_in(text)
+    )
+
+
+def _names_in(text: str) -> Iterator[str]:
+    """Yield what a text may name: as it is, without accents, and with the letters that it looks like."""
+    for form in ("NFKC", "NFKD"):
+        plain = "".join(
+            one
+            for one in unicodedata.normalize(form, text)
+            if unicodedata.category(one) not in {"Mn", "Me", "Cf"}
+        )
+        words = (_IN_BRACKETS.sub(" ", plain).strip() or plain).split(maxsplit=MOST_WORDS)
+        if len(words) <= MOST_WORDS:
+            name = " ".join(words).strip(".:?!*…()[] ")
+            yield from (name, name.translate(_LIKE_LATIN))
 
 
 def _choices(field: object) -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from mcp.shared.message import SessionMessage
 from mcp_types import ElicitRequestParams, ElicitResult, Implementation, jsonrpc_message_adapter
 
 from codex_nb.config import __version__
-from codex_nb.http import Proxies, httpx, is_secure, tls_context
+from codex_nb.http import Proxies, httpx, is_secure, keep_out_of_logs, mark_as_ours, tls_context
+from codex_nb.parse import loads
 from codex_nb.session.mcp import MOST_MESSAGES
 
 if TYPE_CHECKING:
@@ -41,8 +43,16 @@ if TYPE_CHECKING:
 
 # Without a handler of its own, the library's log would be printed into the notebook.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
+_CORE = ("connection", "http11", "http2", "proxy", "socks")
+keep_out_of_logs("httpx2", "mcp.client.streamable_http", *(f"httpcore2.{name}" for name in _CORE))
 
 LARGEST_MESSAGE = 8_000_000  # bytes
+_MESSAGE_MEMORY = 48_000_000  # bytes, of what is parsed of one
+_WIDTH = 4  # bytes of memory that a byte of text can take
+_BYTES_OF_A_VALUE = 330
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?=[\r\n])")
+_TOO_LARGE = f"it sent a message of more than {LARGEST_MESSAGE // 1_000_000} MB, or of too many values"
 _PLAIN = "identity"  # no compression
 GRACE_S = 1.0  # for a program to end by itself, and again to end when it is told to
 _TAIL = 2_000
@@ -136,21 +146,56 @@ def _watched(pid: int) -> subprocess.Popen[bytes] | None:
     )
 
 
+class _JsonSize:
+    """Estimates from above what JSON text takes in memory once it is parsed; it may arrive in pieces."""
+
+    def __init__(self) -> None:
+        self._in_text = False
+        self._escaping = b""
+        self.memory = 0
+
+    def add(self, piece: bytes) -> bool:
+        """Take the next bytes; return whether it is too much."""
+        self.memory += _WIDTH * len(piece)
+        piece = _ESCAPE.sub(b"", self._escaping + piece)
+        self._escaping = b"\\" if piece.endswith(b"\\") else b""
+        for line in piece.splitlines(keepends=True):  # no text goes over a line
+            parts = line.split(b'"')
+            for part in parts[self._in_text :: 2]:
+                values = part.count(b",") + part.count(b"[") + part.count(b"{")
+                self.memory += _BYTES_OF_A_VALUE * values
+            self._in_text = self._in_text == (len(parts) % 2 == 1) and not line.endswith((b"\n", b"\r"))
+        return self.memory > _MESSAGE_MEMORY
+
+
 async def _read(output: Any, session: Any, wire: Wire) -> None:
     """Hand on the messages; a line that is none is skipped, as servers print logs there."""
     try:
         while line := await output.readline():
             if wire.count():
                 break
+            if _JsonSize().add(line):
+                wire.problem = _TOO_LARGE
+                break
             with suppress(ValueError):
-                await session.send(SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False)))
+                await session.send(SessionMessage(_message(line)))
     except ValueError:  # from the reader: a line without an end
-        wire.problem = f"it sent a message of more than {LARGEST_MESSAGE // 1_000_000} MB"
+        wire.problem = _TOO_LARGE
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
         pass
     finally:
         wire.ended.set()
         session.close()
+
+
+def _message(line: bytes) -> Any:
+    """Parse a message; half a surrogate pair in it, which not every program's JSON refuses, is a question mark."""
+    try:
+        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        if b"\\u" not in line:
+            raise
+        return jsonrpc_message_adapter.validate_python(loads(line), by_name=False)
 
 
 async def _write(program: Any, session: Any) -> None:
@@ -208,11 +253,12 @@ class _BoundedStream(httpx2.AsyncByteStream):
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = events = 0
+        size, events, last, parsed = 0, 0, b"", _JsonSize()
         async for chunk in self._stream:
             size += len(chunk)
-            events += chunk.count(b"\n\n") + chunk.count(b"\r\n\r\n")
-            if size > LARGEST_MESSAGE or events > MOST_MESSAGES:
+            events += len(_BLANK_LINE.findall(last + chunk))
+            last = chunk[-1:]
+            if size > LARGEST_MESSAGE or events > MOST_MESSAGES or parsed.add(chunk):
                 raise httpx2.ReadError("the reply is too large, or has too many events")
             yield chunk
 
@@ -227,6 +273,10 @@ async def _http(
     async def on_response(response: httpx2.Response) -> None:
         if response.status_code == 401:  # noqa: PLR2004 -- not signed in
             wire.wants_sign_in = True
+        elif response.request.method == "GET":  # for what it sends unasked; many servers refuse it
+            if wire.count():
+                wire.ended.set()
+                raise httpx2.ReadError(wire.problem)
         elif response.is_error:
             wire.last_words = f"it answered {response.status_code}"
         if response.headers.get("content-encoding", _PLAIN).strip().lower() != _PLAIN:
@@ -234,6 +284,7 @@ async def _http(
             raise httpx2.ReadError(wire.last_words)
         response.stream = _BoundedStream(response.stream)
 
+    mark_as_ours()
     if server.headers and not is_secure(server.url):
         wire.problem = "its headers may hold a key, so they are not sent over http; use https"
         raise ValueError(wire.problem)

@@ -22,7 +22,15 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
-from codex_nb.files import TEMPORARY_SUFFIX, Retention, append_line, locked, remove_excess, replace_file
+from codex_nb.files import (
+    TEMPORARY_SUFFIX,
+    Retention,
+    append_line,
+    locked,
+    own_files,
+    remove_excess,
+    replace_file,
+)
 from codex_nb.parse import loads, loads_object, parse_text
 from codex_nb.rendering.answer_output import (
     AnswerOutput,
@@ -58,6 +66,7 @@ KEPT = Retention(files=500, total_bytes=500_000_000, age_s=365 * 86_400)
 LARGEST = 500_000_000
 _LONGEST_HEADER = 64_000
 _UNSAFE = re.compile(r"[^\w.-]+")
+_OWN_NAMES = re.compile(rf".*-[0-9a-f]{{10}}\.(jsonl|unreadable)|\..*{re.escape(TEMPORARY_SUFFIX)}")
 _ANSWERED = b'"role":"assistant"'  # in a text, its quotes would be escaped
 _MODEL = re.compile(rb'\{"id":"[^"\\]*","model":("(?:[^"\\]|\\.){1,200}")')
 
@@ -134,7 +143,7 @@ class ThreadFile:
             self._unsaved.clear()
             self._is_saved = True
             if is_new:
-                remove_excess(self._path.parent, ("*.jsonl", "*.unreadable", f".*{TEMPORARY_SUFFIX}"), KEPT)
+                remove_excess(self._path.parent, _OWN_NAMES, KEPT)
 
     def rewrite(self, saved: SavedThread) -> None:
         """Replace all that this kernel has read and written, in one step; what others wrote stays.
@@ -209,11 +218,11 @@ def _model_in(line: bytes) -> str:
 
 
 def delete_threads(folder: Path, name: str | None) -> None:
-    """Delete a thread's file with what was moved aside of it, None for all that is in the folder. Raises OSError."""
+    """Delete a thread's file with what was moved aside of it, None for those of all threads. Raises OSError."""
     if folder.is_dir():
         with _locked(folder):
             own = (path := _path(folder, name), path.with_suffix(".unreadable")) if name is not None else None
-            for file in own or [each for each in folder.iterdir() if each.is_file()]:
+            for file in own or own_files(folder, _OWN_NAMES):
                 file.unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ import json
 import pkgutil
 import re
 from dataclasses import dataclass, field, replace
+from types import FunctionType, MethodType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -428,6 +429,17 @@ class FunctionArguments(Arguments):
         return self.values
 
 
+@dataclass(frozen=True, eq=False)
+class _TheObject:
+    value: object
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _TheObject and other.value is self.value
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FunctionTool(Tool[FunctionArguments]):
     """A user's function as a tool; it can still be called as the function that it is.
@@ -454,8 +466,9 @@ class FunctionTool(Tool[FunctionArguments]):
 
     @property
     def identity(self) -> Hashable:
-        """The function: it may become a tool anew for every question."""
-        return self.function
+        """The function: it may become a tool anew for every question. An object says of no other that it equals it."""
+        function = self.function
+        return function if type(function) in (FunctionType, MethodType) else _TheObject(function)
 
 
 def _function_tool(

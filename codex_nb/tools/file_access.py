@@ -465,7 +465,7 @@ def read_lines(folder: Path, name: str, start: int, lines: int | None, hidden: H
 def _lines_of(file: BinaryIO, size: int, start: int, lines: int | None) -> ToolResult:
     _skip_lines(file, start - 1)
     data = file.read(_PIECE)
-    pieces = data.split(b"\n", -1 if lines is None else lines)
+    pieces = data.split(b"\n", -1 if lines is None else min(lines, len(data)))
     is_enough = lines is not None and len(pieces) > lines
     chosen = b"\n".join([*pieces[:lines], b""]) if is_enough else data
     text = truncate(chosen.decode("utf-8-sig" if start == 1 else "utf-8", "replace"), READ_LIMIT) or "(empty)"
@@ -535,8 +535,10 @@ def list_folder(folder: Path, name: str, pattern: str, bounds: ListingBounds) ->
 
 def _files_in(here: _Folder, prefix: str, bounds: ListingBounds, depth: int = 0) -> Iterator[tuple[str, int]]:
     with os.scandir(here) as entries:
-        visited = (entry for entry in entries if not entry.name.startswith("."))
-        found = sorted(takewhile(lambda _: bounds.visit(), visited), key=lambda entry: entry.name)
+        visited = takewhile(lambda _: bounds.visit(), entries)
+        found = sorted(
+            (entry for entry in visited if not entry.name.startswith(".")), key=lambda entry: entry.name
+        )
     folders = []
     for entry in found:
         if entry.is_dir(follow_symlinks=False):

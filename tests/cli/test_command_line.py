@@ -215,6 +215,15 @@ def test_a_misspelt_command_is_told_with_the_nearest(
     assert (f"Did you mean {near}?" in ran.stderr) == (near is not None)
 
 
+@pytest.mark.parametrize("words", [("login",), ("demo",), ("status", "--profile"), ()])
+def test_words_that_would_act_in_a_terminal_are_only_read(
+    environ: dict[str, str], words: tuple[str, ...]
+) -> None:
+    ran = run(*words, "x\x1b]0;pwned\x07\x9b2J\u202e", environ=environ)
+    assert ran.returncode in {1, 2}
+    assert not re.search("[\x07\x1b\x9b\u202e]", ran.stdout + ran.stderr)
+
+
 def test_without_a_command_the_help_is_shown(environ: dict[str, str]) -> None:
     ran = run(environ=environ)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, run("--help", environ=environ).stdout, "")

@@ -69,6 +69,44 @@ def test_a_mention_offers_variables_then_cells_by_number_then_files(notebook: No
     assert all(each and each != "<unknown>" for _, each in offered)
 
 
+def test_no_name_is_offered_that_ipython_would_run(
+    notebook: Notebook, sim: Simulator, folder: Path, codex_home: Path
+) -> None:
+    name = "{ran.append(1)}"
+    notebook.namespace.update(ran=[], name=name)
+    for place in (folder, folder / "plots"):
+        (place / f"{name}.png").touch()
+        (place / f"plain{name}.csv").touch()
+    (codex_home / "prompts").mkdir()
+    (codex_home / "prompts" / f"{name}.md").write_text("hello")
+    sim.state.catalog.entries.insert(0, model_entry(f"odd{name}", "Odd", 0, is_lite=False))
+    notebook.run("import codex_nb\ncodex_nb.ask('hello', thread=name)")
+    lines = (
+        *(
+            "%codex thread ",
+            "%codex -m ",
+            "%codex @file:",
+            "%codex @file:plots/",
+            '%codex @file:"',
+            "%codex --image ",
+        ),
+        *(
+            "%codex export ",
+            "%codex /",
+            "%%codex -t ",
+            "%%codex --image ",
+            "x = %codex @file:",
+            "%codex context @pl",
+        ),
+    )
+    for line in lines:
+        for text, _ in typed(notebook, line):
+            if "{" in text:
+                notebook.run(line[: line.rindex(" ") + 1] + text)
+    assert notebook.namespace["ran"] == []
+    assert f"@file:plain{name}.csv" in [text for text, _ in typed(notebook, "%%codex\nSee @file:pl")]
+
+
 @pytest.mark.parametrize("hidden", [*HOSTILE.values(), "\u3164", "\U000e0041", "\U000f0000", "a\nb", "a\tb"])
 def test_what_is_offered_hides_nothing(
     notebook: Notebook, sim: Simulator, folder: Path, codex_home: Path, hidden: str

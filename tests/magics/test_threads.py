@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_deleting_a_thread_deletes_what_was_asked_and_answered_in_it(
 
 def test_deleting_all_leaves_nothing_of_any_conversation(asked: Notebook, codex_home: Path) -> None:
     folder = codex_home / "codex_nb"
-    (folder / "threads" / "other-1.unreadable").write_text(MARKERS[1])
+    (folder / "threads" / "other-0123456789.unreadable").write_text(MARKERS[1])
     (folder / "threads" / ".other-x.codex_nb").write_text(MARKERS[1])
     (folder / "answers" / ".x.codex_nb").write_text(MARKERS[1])
     (codex_home / "kept.txt").write_text("not ours")
@@ -67,6 +68,72 @@ def test_deleting_all_leaves_nothing_of_any_conversation(asked: Notebook, codex_
     assert [path for each in ("threads", "answers") for path in (folder / each).iterdir()] == []
     assert (codex_home / "kept.txt").exists()
     assert (codex_home / "auth.json").exists()
+
+
+FOREIGN = (
+    "orders.jsonl",
+    "orders.unreadable",
+    "orders.json",
+    ".orders",
+    "notes.md",
+    "other-12.jsonl",
+    "0" * 63,
+)
+
+
+@pytest.mark.parametrize("folder", ["threads", "answers", "approved_code"])
+@pytest.mark.parametrize(
+    "line", ["%codex threads --delete --all", "%codex approvals --clear", "%%codex -t new\nWhy?"]
+)
+def test_nothing_else_is_deleted_where_a_folder_of_ours_leads(
+    asked: Notebook, codex_home: Path, tmp_path: Path, folder: str, line: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(1_001):
+        (data / f"{number}.jsonl").touch()
+    for name in FOREIGN:
+        (data / name).write_text("mine")
+        os.utime(data / name, (0, 0))
+    place = codex_home / "codex_nb" / folder
+    place.mkdir(exist_ok=True)
+    for own in place.iterdir():
+        own.rename(data / own.name)
+    place.rmdir()
+    place.symlink_to(data)
+    assert asked.run(line).succeeded
+    assert [name for name in FOREIGN if not (data / name).exists()] == []
+    assert len(list(data.glob("*[0-9].jsonl"))) >= 1_001
+    assert place.is_symlink()
+    if "--all" in line:
+        assert left(codex_home) == []
+
+
+NAMES = {
+    "'x'": "\"'x'\"",
+    '"x"': "'\"x\"'",
+    "x'": "x'",
+    "says 'x'": "says 'x'",
+    "--all": "'--all'",
+    "a*": "a*",
+    "[ab]": "[ab]",
+    "../up": "../up",
+    "..": "'..'",
+    "e\u0301": "e\u0301",
+    "a\nb": "a b",
+    "a\u202eb": "a⟦U+202E⟧b",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_thread_of_any_name_is_deleted_by_what_the_list_shows_and_no_other(
+    notebook: Notebook, codex_home: Path, name: str
+) -> None:
+    others = ["x", "a", "b", "\u00e9", "all", "says 'x", "ab"]
+    notebook.namespace["names"] = [name, *others]
+    assert notebook.run("import codex_nb\nfor each in names: codex_nb.ask('Why?', thread=each)").succeeded
+    assert notebook.run(f"%codex threads --delete {NAMES[name]}").succeeded
+    assert set(ThreadStore(codex_home / "codex_nb" / "threads").names()) == set(others)
 
 
 def test_a_deleted_thread_begins_anew(asked: Notebook, sim: Simulator) -> None:

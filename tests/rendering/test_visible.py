@@ -203,6 +203,8 @@ WRITING = [
     "⚠️ done ✔️ 1️⃣ 👩‍💻 🏳️‍🌈",
     "می‌خواهم",
     "क्‍ष",
+    "ක්‍රමය ക്‍ ร้าน่",
+    "ᠮᠣᠩᠭᠣᠯ\u180b",
     "10\u00a0000 €",
     "日本\u3000語",
     "葛\U000e0100城市",
@@ -229,6 +231,9 @@ def test_what_ordinary_writing_needs_is_left_to_read_and_written_out_to_approve(
         ("\ud800\x1b[2J", "⟦U+D800⟧⟦U+001B⟧[2J"),
         ("one\r\ntwo\rthree", "one\ntwo⟦U+000D⟧three"),
         ("a" + 6 * "\u0301", "a" + 4 * "\u0301" + "⟦U+0301⟧⟦U+0301⟧"),
+        ("ก" + 3 * "\u0e49\u200c", "ก" + 2 * "\u0e49\u200c" + "⟦U+0E49⟧\u200c"),
+        ("é\U000e0100 é\ufe01 я\u200d e\u0301\u200c", "é⟦U+E0100⟧ é⟦U+FE01⟧ я⟦U+200D⟧ e\u0301⟦U+200C⟧"),
+        ("✔\U000e0101 葛\u180b", "✔⟦U+E0101⟧ 葛⟦U+180B⟧"),
     ],
 )
 def test_what_hides_in_a_text_to_read_is_written_out(text: str, shown: str) -> None:
@@ -245,6 +250,12 @@ def test_what_hides_in_a_text_to_read_is_written_out(text: str, shown: str) -> N
         ("x\u0664 = 1", "x⟦U+0664⟧ = 1"),  # Arabic digits
         ("l\u05d5g", "l⟦U+05D5⟧g"),  # Hebrew
         ("\u13a0bc", "⟦U+13A0⟧bc"),  # Cherokee
+        ("\u13aa\u13da = 1", "⟦U+13AA⟧⟦U+13DA⟧ = 1"),  # a whole word of it
+        ("\ua4ee\ua4f2 = 1", "⟦U+A4EE⟧⟦U+A4F2⟧ = 1"),  # Lisu
+        (
+            "'\u212a' + 'm\u037e' + '\u212b\u1fef'",
+            "'⟦U+212A⟧' + 'm⟦U+037E⟧' + '⟦U+212B⟧⟦U+1FEF⟧'",
+        ),  # drawn as Km;Å`
         ("e\u0336val()", "e⟦U+0336⟧val()"),  # struck out
         ("run\u0e34()", "run⟦U+0E34⟧()"),  # a vowel of Thai above a Latin letter
         ("s = 'a" + 9 * "\u0300" + "'", "s = 'a" + 4 * "\u0300" + 5 * "⟦U+0300⟧" + "'"),

@@ -137,6 +137,29 @@ WAITS: list[tuple[dict[str, str], str, float | None]] = [
 ]
 
 
+YEAR_S = 365 * 86_400
+ODD_WAITS = {
+    **dict.fromkeys(("1e300", "1e17", "9" * 300, "31536001", "31 Dec 9999 23:59:59 -1400"), YEAR_S),
+    "01 Jan 0001 00:00:00 +1400": 0,
+    **dict.fromkeys(("-inf", "1e999", "0x10", "1;2", "(", ",", "Fri, 31 Feb 2026 20:00:30 GMT"), None),
+    "Mon, 01 Jan 99999999999999999999 00:00:00 GMT": None,
+    "20 Nov 2026 20:00:30 +99999999999999999999999999": None,
+    "9" * 400: None,
+}
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("told", ODD_WAITS)
+def test_a_wait_of_any_size_is_a_year_at_most(told: str, status: int) -> None:
+    headers = [{"retry-after": told}, *([{"retry-after-ms": told}] if told[:1] == "9" else [])]
+    for error in (refused(status, {}, each) for each in headers):
+        assert isinstance(error, RateLimited | BackendOverloaded)
+        assert error.retry_after == ODD_WAITS[told]
+    error = refused(status, {"error": {"message": f"Please try again in {'9' * 400}d."}})
+    assert isinstance(error, RateLimited | BackendOverloaded)
+    assert error.retry_after in {None, YEAR_S}
+
+
 @pytest.mark.parametrize(("headers", "words", "seconds"), WAITS)
 def test_the_wait_is_taken_from_headers_or_words(
     headers: dict[str, str], words: str, seconds: float | None

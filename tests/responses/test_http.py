@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -20,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from codex_nb.errors import ConfigError
-from codex_nb.http import Proxies, httpx, open_http
+from codex_nb.http import Proxies, httpx, open_http, request_json
 from tests.responses.fakes import SETTINGS
 
 pytestmark = pytest.mark.anyio
@@ -239,3 +243,121 @@ async def test_a_companys_authority_without_a_key_identifier_is_trusted(tmp_path
         async with open_http(SETTINGS, {}) as http:
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await http.get(address.replace("http:", "https:"))
+
+
+KEPT_COOKIES = {
+    ("https://chatgpt.com", "__cf_bm=a; Path=/; Secure"): "__cf_bm=a",
+    ("https://chatgpt.com", "__cf_bm=a; Path=/; Domain=chatgpt.com"): "__cf_bm=a",
+    ("https://api.openai.com", "_cfuvid=b; Path=/"): "_cfuvid=b",
+    ("https://chatgpt.com", "session=a; Path=/"): None,
+    ("https://chatgpt.com", "__cf_bm=a; Path=/other"): None,
+    ("https://chatgpt.com", f"__cf_bm={'a' * 5_000}; Path=/"): None,
+    ("http://chatgpt.com", "__cf_bm=a; Path=/"): None,
+    ("https://chatgpt.com.evil.example", "__cf_bm=a; Path=/"): None,
+    ("https://evilchatgpt.com", "__cf_bm=a; Path=/"): None,
+    ("https://lab.example", "__cf_bm=a; Path=/"): None,
+    ("http://127.0.0.1:8000", "__cf_bm=a; Path=/"): None,
+}
+
+
+@pytest.mark.parametrize(("address", "cookie"), KEPT_COOKIES)
+async def test_of_cookies_only_those_of_cloudflare_are_kept_for_openai(address: str, cookie: str) -> None:
+    sent: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("cookie"))
+        return httpx.Response(200, headers={"set-cookie": cookie}, json={})
+
+    async with open_http(SETTINGS, {}, transport=httpx.MockTransport(answer)) as http:
+        for _ in range(2):
+            await http.get(address)
+    assert sent == [None, KEPT_COOKIES[address, cookie]]
+
+
+async def test_no_number_of_cookies_makes_later_requests_larger() -> None:
+    sent: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(len(str(request.headers)))
+        cookies = [("set-cookie", f"a{len(sent)}x{number}={'x' * 1_000}; Path=/") for number in range(50)]
+        return httpx.Response(200, headers=cookies, json={})
+
+    async with open_http(SETTINGS, {}, transport=httpx.MockTransport(answer)) as http:
+        for _ in range(5):
+            await http.get("https://chatgpt.com")
+    assert len(set(sent)) == 1
+
+
+async def test_no_library_writes_our_addresses_into_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
+
+    async def ask() -> None:
+        async with open_http(SETTINGS, {}, transport=transport) as http:
+            await http.get("https://lab.example", params={"key": "of-a-provider"})
+
+    await asyncio.create_task(ask())
+    assert "of-a-provider" not in caplog.text
+    async with httpx.AsyncClient(transport=transport) as own:
+        await own.get("https://own.example", params={"a": "of-the-user"})
+    assert "of-the-user" in caplog.text
+
+
+PROXY_REPLIES = {
+    "nothing": b"",
+    "too little": b"\x05",
+    "no way to sign in": b"\x05\xff",
+    "another way to sign in": b"\x05\x01",
+    "another version": b"\x04\x02",
+    "a sign-in that fails": b"\x05\x02\x01\x01",
+    "half of a reply": b"\x05\x02\x01\x00\x05\x00\x00",
+    "an address of no kind": b"\x05\x02\x01\x00\x05\x00\x00\x09aaaa",
+    "a name that is cut off": b"\x05\x02\x01\x00\x05\x00\x00\x03\xffaa",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "no login": b"HTTP/1.1 407 Login\r\ncontent-length: 0\r\n\r\n",
+    "a tunnel to nowhere": b"HTTP/1.1 200 OK\r\n\r\nnot TLS",
+    "no end": b"\x05\x02" * 50_000,
+}
+
+
+@contextmanager
+def answering(pieces: Sequence[bytes]) -> Iterator[int]:
+    """Listen on a port; answer each message of the first connection with a piece, then hang up."""
+    accepted: list[socket.socket] = []
+
+    def answer() -> None:
+        with suppress(OSError):
+            connection, _ = listening.accept()
+            accepted.append(connection)
+            with connection:
+                for piece in pieces:
+                    connection.recv(1000)
+                    connection.sendall(piece)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield listening.getsockname()[1]
+        for connection in accepted:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "http"])
+@pytest.mark.parametrize("sent", PROXY_REPLIES.values(), ids=PROXY_REPLIES)
+async def test_whatever_a_proxy_answers_is_a_problem_and_its_password_is_in_no_log(
+    caplog: pytest.LogCaptureFixture, scheme: str, sent: bytes
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    is_short = scheme != "http" and len(sent) < 100  # of SOCKS, each answer has its own message
+    with answering([sent[:2], sent[2:4], sent[4:]] if is_short else [sent]) as port:
+        proxy = f"{scheme}://user:of-a-proxy@127.0.0.1:{port}"
+        async with open_http(SETTINGS, {"ALL_PROXY": proxy}) as http:
+            reply = await asyncio.create_task(request_json(http, "GET", "https://lab.example", timeout_s=2))
+    assert reply.problem
+    assert "of-a-proxy" not in reply.problem + caplog.text
+    del reply
+    gc.collect()  # to which the library leaves the socket of a proxy that fails

@@ -48,6 +48,11 @@ def do(stage: str) -> Any:
         case "junk":
             for _ in range(100):
                 send("this is a log line, not JSON {")
+        case "values":
+            sys.stdout.write(
+                '{"jsonrpc": "2.0", "id": 3, "result": {"content": [], "more": [' + "[]," * 1_000_000
+            )
+            sys.stdout.write("[]]}}\n")
         case "error":
             return {"error": {"code": -32000, "message": "<b>No</b>\u202ethanks"}}
         case "wrong":

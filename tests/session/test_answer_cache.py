@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import codex_nb
 from codex_nb.auth.credentials import Credentials
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.responses.events import Usage
@@ -173,6 +174,30 @@ async def test_other_code_is_not_allowed_by_an_approval_of_this_code(tmp_path: P
     later = Harness(tmp_path)
     await later.ask(**QUESTION)
     assert later.kernel.ran == []
+
+
+def reading(ran: list[str], mark: str) -> ToolSet:
+    """Return a tool of the user's own, which notes that it ran."""
+
+    @codex_nb.tool(effect="read")
+    def look(name: str) -> str:
+        """Look something up."""
+        ran.append(mark)
+        return "found"
+
+    return ToolSet((look,))
+
+
+async def test_another_function_of_the_name_is_asked_about_in_a_later_session(tmp_path: Path) -> None:
+    ran: list[str] = []
+    harness = Harness(tmp_path, reply(called("look", {"name": "a"})), reply(said("Found.")))
+    question = QUESTION | {"tools": reading(ran, "first")}
+    await harness.ask(**question, approval=ApprovalPolicy.ALL)
+    await Harness(tmp_path).ask(**question, approver=ScriptedApprover(DecisionKind.APPROVE_CODE))
+    assert ran == ["first", "first"]
+    approver = ScriptedApprover(DecisionKind.REJECT)
+    await Harness(tmp_path).ask(**QUESTION | {"tools": reading(ran, "another")}, approver=approver)
+    assert (ran, len(approver.asked)) == (["first", "first"], 1)
 
 
 @pytest.mark.parametrize("by", ["user", "nobody"])

@@ -354,7 +354,7 @@ async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(tmp_path:
 
 
 async def test_calls_that_go_wrong_are_results_and_the_turn_goes_on(tmp_path: Path) -> None:
-    deeds = ["hang", "die", "flood", "line", "error", "wrong"]
+    deeds = ["hang", "die", "flood", "line", "values", "error", "wrong"]
     tables = "".join(hostile(deed, f"call={deed}", more="tool_timeout_sec = 1") for deed in deeds)
     with Simulator() as simulator:
         simulator.play(calls(*((f"mcp__{name}__ping", {}) for name in (*deeds, "good"))))
@@ -401,6 +401,32 @@ async def test_text_that_is_no_message_is_skipped(tmp_path: Path) -> None:
     assert [call.output for call in answer.tool_calls] == ["pong"]
 
 
+async def test_half_a_surrogate_pair_in_a_result_costs_no_more_than_itself(tmp_path: Path) -> None:
+    table = hostile("odd", content=[{"type": "text", "text": "a \ud800 b"}])
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__odd__ping", {})))
+        async with opened(simulator, tmp_path, table) as profile:
+            answer, _ = await ask(profile, Asked())
+    assert [call.output for call in answer.tool_calls] == ["a ? b"]
+
+
+async def test_nothing_hides_in_what_a_server_says_of_a_tool_and_its_arguments(tmp_path: Path) -> None:
+    hidden = "Look.\U000e0041\u200b\u202e\U000e0100"
+    argument = {"type": "string", "title": hidden, "description": hidden, "enum": [hidden], "default": hidden}
+    schema = {"type": "object", "description": hidden, "properties": {hidden: {"anyOf": [argument]}}}
+    table = hostile("odd", tools=[listed("ping", description=hidden, inputSchema=schema)])
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__odd__ping", {})))
+        async with opened(simulator, tmp_path, table) as profile:
+            await ask(profile, Asked())
+        [tool] = [each for each in simulator.requests[-1].body["tools"] if "ping" in each.get("name", "")]
+    shown = "Look.⟦U+E0041⟧⟦U+200B⟧⟦U+202E⟧⟦U+E0100⟧"
+    assert tool["description"].endswith(shown)
+    assert tool["parameters"]["description"] == shown
+    [told] = tool["parameters"]["properties"][hidden]["anyOf"]
+    assert told == argument | {"title": shown, "description": shown}
+
+
 LIES = {
     "no list": 5,
     "not a tool": [7, None, "x", {}],
@@ -437,6 +463,19 @@ async def test_what_a_server_says_of_its_tools_is_bounded_and_hides_no_other(
     assert (
         bad.left_out or bad.status == "failed" or lie in {"a name of another server", "a name that is none"}
     )
+
+
+@pytest.mark.parametrize(
+    "odd", [7, None, True, "x", [], [[]], {}, {"name": "a"}, {"name": 7, "inputSchema": 7}]
+)
+async def test_what_is_no_tool_hides_no_other_of_its_server(tmp_path: Path, odd: Any) -> None:
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__demo__ping", {})))
+        async with opened(simulator, tmp_path, hostile("demo", tools=[odd, listed("ping")])) as profile:
+            answer, _ = await ask(profile, Asked())
+            [demo] = profile.assistant.servers().states()
+    assert [call.output for call in answer.tool_calls] == ["pong"]
+    assert (demo.status, len(demo.tools), len(demo.left_out)) == ("ready", 1, 1)
 
 
 async def test_an_approval_for_the_session_ends_when_the_tool_becomes_another(tmp_path: Path) -> None:

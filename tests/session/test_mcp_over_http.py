@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import threading
 import zlib
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ class Hostile(BaseHTTPRequestHandler):
     """Answers ``/STAGE/DEED``: as it should until the stage, which is a method of the protocol."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     ending = threading.Event()
     seen: list[str]
 
@@ -42,10 +45,15 @@ class Hostile(BaseHTTPRequestHandler):
             self.reply(202, b"", "application/json")
         else:
             result = self.result(asked["method"], asked.get("params") or {})
-            self.reply(200, json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode())
+            body = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode()
+            self.reply(200, body, **{"mcp-session-id": "one"} if deed == "again" else {})
 
     def do_GET(self) -> None:
-        self.reply(405, b"")
+        self.seen.append(f"GET {self.path}")
+        if self.path.endswith("/again"):
+            self.again()
+        else:
+            self.reply(405, b"")
 
     def result(self, method: str, params: dict[str, Any]) -> Any:
         match method:
@@ -110,6 +118,20 @@ class Hostile(BaseHTTPRequestHandler):
             self.wfile.write(compressor.compress(b" " * 1_000_000))
         self.wfile.write(compressor.flush())
 
+    def values(self) -> None:
+        begin = b'{"jsonrpc": "2.0", "id": 3, "result": {"content": [], "more": ["\\"", '
+        self.reply(200, begin + b"[]," * 1_000_000 + b"[]]}}")
+
+    def returns(self) -> None:
+        self.reply(200, f"data: {json.dumps(NOTICE)}\r\r".encode() * 20_000, "text/event-stream")
+
+    def table(self) -> None:
+        text = [{"type": "text", "text": 'a "word", [and], more\n' * 300_000}]
+        self.reply(200, json.dumps({"jsonrpc": "2.0", "id": 3, "result": {"content": text}}).encode())
+
+    def again(self) -> None:
+        self.reply(200, b"retry: 0\nid: 1\ndata:\n\n", "text/event-stream")
+
     def silence(self) -> None:
         self.begin("text/event-stream")
         while not self.ending.wait(0.1):
@@ -119,7 +141,10 @@ class Hostile(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
-DEEDS = ("hang", "die", "refuse", "junk", "page", "away", "flood", "events", "packed", "silence")
+DEEDS = (
+    *("hang", "die", "refuse", "junk", "page", "away", "flood", "events", "packed", "silence"),
+    *("values", "returns"),
+)
 PACKED_MEGABYTES = 400  # in less than half of one on the wire
 
 
@@ -160,7 +185,7 @@ async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(
     told = [event.text for event in events if isinstance(event, Notice) and "MCP" in event.text]
     assert len(told) == len(names)
     assert "<" not in "".join(told)
-    assert {line.rpartition(" ")[2] for line in seen} == {"right"}
+    assert {line.rpartition(" ")[2] for line in seen if not line.startswith("GET")} == {"right"}
     assert not any("elsewhere" in line for line in seen)
 
 
@@ -178,3 +203,53 @@ async def test_calls_that_go_wrong_are_results_and_the_turn_goes_on(
     assert all(outputs.values())
     assert "compressed" in outputs["packed"]
     assert not any("elsewhere" in line for line in seen)
+
+
+@pytest.mark.parametrize("stage", ["never", "call"])
+async def test_a_server_that_ends_each_stream_at_once_is_not_asked_again_without_end(
+    tmp_path: Path, server: tuple[str, list[str]], stage: str
+) -> None:
+    address, seen = server
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__again__ping", {}), ("mcp__good__ping", {})))
+        tables = table("again", f"{address}/{stage}/again") + table("good", f"{address}/never/none")
+        async with opened(simulator, tmp_path, tables) as profile:
+            answer, _ = await ask(profile, Asked())
+            for _ in range(int(PATIENCE_S * 10)):
+                again, _ = profile.assistant.servers().states()
+                if again.status == "failed":
+                    break
+                await asyncio.sleep(0.1)
+    assert [call.ok for call in answer.tool_calls] == [stage == "never", True]
+    assert again.status == "failed"
+    assert seen.count(f"GET /{stage}/again") < 2_100
+
+
+async def test_a_text_of_any_length_and_many_commas_is_a_result(
+    tmp_path: Path, server: tuple[str, list[str]]
+) -> None:
+    address, _ = server
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__near__ping", {}), ("mcp__far__ping", {})))
+        text = [{"type": "text", "text": 'a "word", [and], more\n' * 100}]
+        tables = hostile("near", content=text) + table("far", f"{address}/call/table")
+        async with opened(simulator, tmp_path, tables) as profile:
+            answer, _ = await ask(profile, Asked())
+    assert [call.ok for call in answer.tool_calls] == [True, True]
+    assert all('"word", [and]' in (call.output or "") for call in answer.tool_calls)
+
+
+async def test_an_address_with_a_key_in_it_is_written_into_no_log(
+    tmp_path: Path, server: tuple[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    address, _ = server
+    caplog.set_level(logging.DEBUG)
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__far__ping", {}), ("mcp__away__ping", {})))
+        tables = table("far", f"{address}/key-of-a-server/none") + table(
+            "away", f"{address}/list/key-of-a-server"
+        )
+        async with opened(simulator, tmp_path, tables) as profile:
+            answer, _ = await ask(profile, Asked())
+    assert answer.tool_calls[0].output == "pong"
+    assert "key-of-a-server" not in caplog.text

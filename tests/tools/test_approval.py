@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -140,6 +141,47 @@ def test_memory_knows_a_tool_by_itself_and_a_call_by_its_canonical_arguments() -
         return number
 
     assert key(another, '{"number": 1, "unit": "m"}') != one
+
+
+class SaysItIsEqual:
+    """A function that claims to be any other of its kind, and to have the same hash."""
+
+    def __init__(self) -> None:
+        self.__annotations__ = {"number": int}
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SaysItIsEqual)
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class HasNoHash:
+    """A function that equals nothing and cannot be kept in a set."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.__annotations__ = {"number": int}
+
+    def __call__(self, number: int) -> int:
+        return number
+
+
+@pytest.mark.parametrize("kind", [SaysItIsEqual, HasNoHash])
+def test_what_an_object_claims_to_equal_is_not_allowed_with_it(kind: type[Any]) -> None:
+    memory = ApprovalMemory()
+    one, other = kind(), kind()
+    kept, asked = (
+        each.key(each.parse('{"number": 1}')) for each in (tool(one, name="f"), tool(other, name="f"))
+    )
+    memory.remember(Effect.EXECUTE, kept, Decision(DecisionKind.APPROVE_TOOL))
+    assert memory.allowed(asked) is None
+    again = tool(one, name="f")
+    assert memory.allowed(again.key(again.parse('{"number": 2}'))) is not None
 
 
 @pytest.mark.parametrize("kind", DecisionKind)

@@ -383,6 +383,15 @@ async def test_every_line_of_a_large_file_can_be_read(folder: Path) -> None:
     assert await call_tool(read_file, one_more, ports) == ToolResult(f"line {following}\n")
 
 
+@pytest.mark.parametrize("number", [2**31, 2**63, 10**30, 10**4000])
+async def test_a_number_of_any_size_names_lines(folder: Path, number: int) -> None:
+    (folder / "few.txt").write_text("one\ntwo\n")
+    ports = Ports(SameThread(), folder=folder)
+    assert await call_tool(read_file, {"path": "few.txt", "lines": number}, ports) == ToolResult("one\ntwo\n")
+    wanted = {"path": "few.txt", "start_line": number, "lines": number}
+    assert await call_tool(read_file, wanted, ports) == ToolResult("(empty)")
+
+
 def listed(folder: Path, pattern: str = "*", **bounds: float) -> ToolResult:
     return list_folder(folder, ".", pattern, ListingBounds(**bounds))  # type: ignore[arg-type]
 
@@ -395,6 +404,9 @@ def test_a_listing_visits_and_names_a_bounded_number_of_files(folder: Path) -> N
     assert (result.ok, result.text) == (True, "… not all was looked at; give a folder with fewer files in it")
     assert listed(folder, "*.none", seconds=-1).text == result.text
     assert listed(folder, "*.none", entries=60).text == "(no files)"
+    for number in range(50):
+        (folder / "data" / f".{number}").touch()
+    assert listed(folder, "*.none", entries=60).text == result.text
 
 
 def test_a_listing_descends_to_a_bounded_depth_and_into_no_link(folder: Path) -> None:
