@@ -198,6 +198,8 @@ AT_THE_BEGINNING = {
     "_WORD_AFTER",
     "_NAMESPACE",
     "_COOKIES",
+    "_TORN",
+    "_OWN_NAMES",
 }
 
 
