@@ -116,6 +116,7 @@ def file_system_of(path: Path, mounts: Path = MOUNTS) -> FileSystem:
 
 FILE_MODE = 0o600
 TEMPORARY_SUFFIX = ".codex_nb"
+TEMPORARY_NAME = rf"\..*{re.escape(TEMPORARY_SUFFIX)}"  # a pattern of what a write that was cut off leaves
 REPLACE_ATTEMPTS = 20
 REPLACE_PAUSE_S = 0.01
 LOCK_PAUSE_S = 0.002

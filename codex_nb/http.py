@@ -54,9 +54,13 @@ _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _is_ours: ContextVar[bool] = ContextVar("codex_nb.http", default=False)
 
 
-def keep_out_of_logs(*names: str) -> None:
-    """Let these loggers pass over what is done for us: addresses and proxies that they write may hold a key."""
-    for name in names:
+def keep_out_of_logs(core: str, *names: str) -> None:
+    """Let loggers pass over what is done for us: addresses and proxies that they write may hold a key.
+
+    ``core`` is httpcore or a successor of it, each part of which has a logger of its own.
+    """
+    parts = ("connection", "http11", "http2", "proxy", "socks")
+    for name in (*names, *(f"{core}.{part}" for part in parts)):
         logging.getLogger(name).addFilter(_is_not_ours)
 
 
@@ -69,9 +73,7 @@ def _is_not_ours(_: logging.LogRecord) -> bool:
     return not _is_ours.get()
 
 
-keep_out_of_logs(
-    "httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks"))
-)
+keep_out_of_logs("httpcore", "httpx")
 
 
 class ClientSettings(Protocol):

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import InvalidArguments, ToolError
-from codex_nb.files import TEMPORARY_SUFFIX, Retention, own_files, remove_excess, replace_file
+from codex_nb.files import TEMPORARY_NAME, Retention, own_files, remove_excess, replace_file
 from codex_nb.labels import date_time
 from codex_nb.parse import loads, picture_url
 from codex_nb.responses.events import OutputItemDone, ResponseFinished, Usage
@@ -70,7 +70,7 @@ LARGEST = 64_000_000
 _VERSION = 4  # also part of every key: answers of older releases are not found
 _CACHED_ITEMS = frozenset({"message", "reasoning"})
 _ANSWERS = re.compile(r"[0-9a-f]{40}\.json")
-_TORN = re.compile(rf"\..*{re.escape(TEMPORARY_SUFFIX)}")
+_TORN = re.compile(TEMPORARY_NAME)
 _APPROVED_CODE = re.compile(r"[0-9a-f]{64}")
 _LARGEST_OUTPUTS = 10_000_000  # characters of the outputs of an answer, images included
 _LONGEST_CHANGES = 4_000

@@ -359,10 +359,8 @@ class _Index:
         more = dict(self.forms)
         for key, form in forms:
             more[key] = (*more.get(key, ()), form)
-        new = (
-            *self._new,
-            *more.keys() - self.forms.keys(),
-        )  # before the matchers, as another thread may read
+        # These before the matchers: another thread may move them there meanwhile.
+        new = (*self._new, *more.keys() - self.forms.keys())
         return _Index(more, self._matchers, new)
 
     def found(self, data: bytes) -> list[bytes]:

@@ -504,17 +504,13 @@ def _tool(connection: Connection, entry: _Listed) -> McpTool:
     )
 
 
-def _with_visible_texts(schema: JsonObject) -> JsonObject:
-    """Return a schema in whose titles and descriptions nothing hides; they are not nested too deeply."""
-
-    def visible(value: Any, key: str = "") -> Any:
-        if isinstance(value, dict):
-            return {name: visible(each, name) for name, each in value.items()}
-        if isinstance(value, list):
-            return [visible(each) for each in value]
-        return visible_text(value) if isinstance(value, str) and key in {"title", "description"} else value
-
-    return {name: visible(each, name) for name, each in schema.items()}
+def _with_visible_texts(value: Any, key: str = "") -> Any:
+    """Return a schema in whose titles and descriptions nothing hides; it is not nested too deeply."""
+    if isinstance(value, dict):
+        return {name: _with_visible_texts(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_with_visible_texts(each) for each in value]
+    return visible_text(value) if isinstance(value, str) and key in {"title", "description"} else value
 
 
 def model_name(server: str, tool: str) -> str:

@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 
 # Without a handler of its own, the library's log would be printed into the notebook.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
-_CORE = ("connection", "http11", "http2", "proxy", "socks")
-keep_out_of_logs("httpx2", "mcp.client.streamable_http", *(f"httpcore2.{name}" for name in _CORE))
+keep_out_of_logs("httpcore2", "httpx2", "mcp.client.streamable_http")
 
 LARGEST_MESSAGE = 8_000_000  # bytes
 _MESSAGE_MEMORY = 48_000_000  # bytes, of what is parsed of one

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
 from codex_nb.files import (
-    TEMPORARY_SUFFIX,
+    TEMPORARY_NAME,
     Retention,
     append_line,
     locked,
@@ -66,7 +66,7 @@ KEPT = Retention(files=500, total_bytes=500_000_000, age_s=365 * 86_400)
 LARGEST = 500_000_000
 _LONGEST_HEADER = 64_000
 _UNSAFE = re.compile(r"[^\w.-]+")
-_OWN_NAMES = re.compile(rf".*-[0-9a-f]{{10}}\.(jsonl|unreadable)|\..*{re.escape(TEMPORARY_SUFFIX)}")
+_OWN_NAMES = re.compile(rf".*-[0-9a-f]{{10}}\.(jsonl|unreadable)|{TEMPORARY_NAME}")
 _ANSWERED = b'"role":"assistant"'  # in a text, its quotes would be escaped
 _MODEL = re.compile(rb'\{"id":"[^"\\]*","model":("(?:[^"\\]|\\.){1,200}")')
 
