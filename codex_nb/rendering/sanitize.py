@@ -84,6 +84,8 @@ def visible_text(text: str, before: str = "") -> VisibleText:
     they apply to, which emoji and many scripts need. ``before`` is the end of the text that this one continues.
     """
     text = text.replace("\r\n", "\n")
+    if _SUSPECT.search(text) is None:
+        return VisibleText(text)
     before = before[-CONTEXT:]
     whole = before + text
 
@@ -354,6 +356,7 @@ LINK_REL = "noopener noreferrer nofollow"
 CONTINUED_LIST = "codex-continued"  # class of a list that goes on with the items of the list before it
 
 _OWN_CLASS = re.compile(r"codex-[a-z-]+|language-[a-z0-9_+#.-]{1,30}|highlight|tex2jax_ignore")
+_TEX = re.compile(r"[$\\]")
 # In code and text, which are escaped, this cannot occur.
 _CONTINUATION = re.compile(rf'</([ou]l)>\n<\1(?: start="\d+")? class="{CONTINUED_LIST}"(?: start="\d+")?>\n')
 
@@ -372,7 +375,7 @@ def join_html(pieces: Iterable[SafeHtml]) -> SafeHtml:
 def escape_html(text: str) -> SafeHtml:
     """Return text that shows as itself in HTML, and that no typesetter takes for a formula."""
     shown = escape(visible_text(text), quote=False)
-    return SafeHtml(re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', shown))
+    return SafeHtml(_TEX.sub(r'<span class="tex2jax_ignore">\g<0></span>', shown))
 
 
 @cache

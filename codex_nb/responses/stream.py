@@ -25,7 +25,7 @@ from codex_nb.responses.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
 
     from codex_nb.responses.events import ReceivedEvent, ResponseFinished, ServerEvent
     from codex_nb.responses.request import Backend
@@ -85,13 +85,14 @@ class ResponseBudget:
         """Return parsed events in their order; deltas of one part that follow each other become one delta."""
         coalesced: list[ReceivedEvent] = []
         for part, group in groupby(events, key=_part_of):
-            first, *more = group
-            if part not in self._parts and isinstance(first, Delta):
-                self._parts.add(part)
-                self.memory -= BYTES_OF_A_PART
-            if more:
-                text = "".join(event.delta for event in (first, *more) if isinstance(event, Delta))
-                first = first.model_copy(update={"delta": text})
+            first = next(group)
+            if isinstance(first, Delta):
+                if part not in self._parts:
+                    self._parts.add(part)
+                    self.memory -= BYTES_OF_A_PART
+                # of the others only the text is kept
+                if more := [event.delta for event in group if isinstance(event, Delta)]:
+                    first = first.model_copy(update={"delta": first.delta + "".join(more)})
             coalesced.append(first)
         return coalesced
 
@@ -348,8 +349,8 @@ class ResponseReader:
                 if not self._events_seen and len(self._sample) < SAMPLE_BYTES:
                     self._sample += chunk[:SAMPLE_BYTES]
                 if sent := self._decoder.feed(chunk):
-                    if events := self._parse(sent):
-                        return self._budget.coalesced(events)
+                    if events := self._budget.coalesced(self._parse(sent)):
+                        return events
                     limit.reschedule(loop.time() + idle_s)
         return []
 
@@ -360,12 +361,16 @@ class ResponseReader:
         """
         return [event for event in self._parse(self._decoder.feed(b"\n\n")) if event.type in TERMINAL_TYPES]
 
-    def _parse(self, sent: list[bytes]) -> list[ReceivedEvent]:
-        events = [event for data in sent if (event := self._budget.parsed(data)) is not None]
-        if self._on_finished is not None and len(events) < len(sent):
-            raise UnacceptableResponse("a frame is no event")  # a frame is an event, or it is none of ours
-        self._events_seen += len(events)
-        return events
+    def _parse(self, sent: list[bytes]) -> Iterator[ReceivedEvent]:
+        for data in sent:
+            event = self._budget.parsed(data)
+            if event is not None:
+                self._events_seen += 1
+                yield event
+            elif self._on_finished is not None:
+                raise UnacceptableResponse(
+                    "a frame is no event"
+                )  # a frame is an event, or it is none of ours
 
     def _up_to_terminal(self, events: list[ReceivedEvent]) -> list[ReceivedEvent]:
         for place, event in enumerate(events, start=1):

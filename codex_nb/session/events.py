@@ -431,52 +431,57 @@ _OF_ITEMS = (TextPart, ReasoningPart)  # a tuple: a union would be made at each 
 PartKey = tuple[type, str | int]
 
 
+class _Places(dict[PartKey, int]):
+    """Where the parts with a key lie in the versions of one sequence; ``length`` is that of the longest version."""
+
+    length = 0
+
+
 class Parts(Sequence[Part]):
     """An immutable sequence of parts, of which one can be replaced or added at a small cost, and found by its key.
 
-    The parts lie in blocks, of which a new version shares all but one; versions share one table of places, too, which
-    each only believes where it finds what it looks for.
+    The parts lie in blocks, of which a new version shares all but one. Versions share one table of places, too, in
+    which nothing ever moves: only the longest version adds to it, and any other one that grows parts from it.
     """
 
     __slots__ = ("_blocks", "_length", "_places")
 
     def __init__(
-        self,
-        blocks: tuple[tuple[Part, ...], ...] = (),
-        length: int = 0,
-        places: dict[PartKey, int] | None = None,
+        self, blocks: tuple[tuple[Part, ...], ...] = (), length: int = 0, places: _Places | None = None
     ) -> None:
         self._blocks = blocks
         self._length = length
-        self._places = {} if places is None else places
+        self._places = _Places() if places is None else places
 
     @classmethod
     def of(cls, parts: Iterable[Part]) -> Parts:
         """Return parts that share nothing with others."""
         whole = tuple(parts)
         starts = range(0, len(whole), PARTS_OF_A_BLOCK)
-        places = {key: at for at, part in enumerate(whole) if (key := _key(part)) is not None}
+        places = _Places({key: at for at, part in enumerate(whole) if (key := _key(part)) is not None})
+        places.length = len(whole)
         return cls(tuple(whole[start : start + PARTS_OF_A_BLOCK] for start in starts), len(whole), places)
 
     def find(self, kind: type[P], key: str | int) -> P | None:
         """Return the part of that kind with that key."""
         at = self._places.get((kind, key), self._length)
         part = self._at(at) if at < self._length else None
-        return part if isinstance(part, kind) and _key(part) == (kind, key) else None
+        return part if isinstance(part, kind) else None
 
     def put(self, part: Part) -> Parts:
         """Return the parts with this one in the place of the one with its key, else at the end."""
-        key, length = _key(part), self._length
-        at = length if key is None else self._places.get(key, length)
-        if at > length or (at < length and _key(self._at(at)) != key):
-            return Parts.of(self).put(part)  # another version has grown beyond this one: part from it
-        block, place = divmod(at, PARTS_OF_A_BLOCK)
-        blocks = list(self._blocks) if place or at < length else [*self._blocks, ()]
-        old = blocks[block]
-        blocks[block] = (*old[:place], part, *old[place + 1 :])
-        if key is not None:
-            self._places[key] = at
-        return Parts(tuple(blocks), max(length, at + 1), self._places)
+        key, length, places, blocks = _key(part), self._length, self._places, self._blocks
+        at = length if key is None else places.get(key, length)
+        if at >= length:
+            if places.length != length:
+                return Parts.of(self).put(part)
+            length = places.length = at + 1
+            if key is not None:
+                places[key] = at
+        number, place = divmod(at, PARTS_OF_A_BLOCK)
+        block = blocks[number] if number < len(blocks) else ()
+        block = (*block[:place], part, *block[place + 1 :])
+        return Parts((*blocks[:number], block, *blocks[number + 1 :]), length, places)
 
     def _at(self, at: int) -> Part:
         return self._blocks[at // PARTS_OF_A_BLOCK][at % PARTS_OF_A_BLOCK]

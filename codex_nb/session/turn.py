@@ -138,11 +138,9 @@ class EventAdapter:
 
     def read(self, event: ResponseEvent) -> list[TurnEvent]:
         """Return the turn events of a wire event."""
-        if isinstance(event, LimitsSeen):
-            notice = self._on_limits(event.limits)
-            return [notice] if notice else []
         shown = self._turn_events(event)
-        self.is_silent = self.is_silent and not shown
+        if self.is_silent and shown and not isinstance(event, LimitsSeen):
+            self.is_silent = False
         return shown
 
     def _turn_events(self, event: ResponseEvent) -> list[TurnEvent]:
@@ -165,6 +163,9 @@ class EventAdapter:
                 self._pieces.clear()
                 self._begun.clear()
                 return [RetryScheduled(event.attempt, event.max_attempts, event.delay, event.reason)]
+            case LimitsSeen():
+                notice = self._on_limits(event.limits)
+                return [notice] if notice else []
             case ResponseFinished():
                 return self._finish(event)
             case _:

@@ -240,6 +240,9 @@ def shows_outputs(tool: str) -> bool:
     return known is not None and known.shows_outputs
 
 
+_CHANGES_WAITING = (ApprovalRequested, ApprovalResolved, ToolFinished, TurnFinished)
+
+
 class OutputLayout:
     """Folds the events of a turn and assigns its parts to outputs of the cell, which count from 0."""
 
@@ -254,12 +257,13 @@ class OutputLayout:
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
-        if isinstance(event, ToolStarted) and self._wants_new_output:
+        if self._wants_new_output and isinstance(event, ToolStarted):
             self.assign_parts()  # the outputs of this call must appear below what was shown before
         self._fold.apply(event)
-        if isinstance(event, ApprovalRequested | ApprovalResolved | ToolFinished | TurnFinished):
-            is_waiting = any(isinstance(part, ToolPart) and part.waiting for part in self.state.parts)
-            self.is_waiting = is_waiting and self.state.finished is None
+        if not isinstance(event, _CHANGES_WAITING):
+            return
+        is_waiting = any(isinstance(part, ToolPart) and part.waiting for part in self.state.parts)
+        self.is_waiting = is_waiting and self.state.finished is None
         if isinstance(event, ToolFinished):
             call = self.state.parts.find(ToolPart, event.call_number)
             ran = call is not None and (call.decision is None or call.decision.approved)

@@ -114,8 +114,9 @@ class Stopwatch:
 
     def resume(self) -> None:
         """Count on."""
-        self._began = self._clock() - self.seconds
-        self._paused_at = None
+        if self._paused_at is not None:
+            self._began = self._clock() - self.seconds
+            self._paused_at = None
 
 
 class TranscriptOutput:
@@ -281,7 +282,7 @@ class Transcript:
             self._layout.apply(event)
             if self._layout.is_waiting:
                 self._stopwatch.pause()
-            elif self._stopwatch.is_paused:
+            else:
                 self._stopwatch.resume()
 
     def flush(self) -> None:

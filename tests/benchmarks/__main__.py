@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.table import printed
+from tests.benchmarks.table import number, printed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,11 @@ def modules(names: Sequence[str]) -> list[str]:
     return [name for name in found if name in names or not names]
 
 
+def brief(row: Row) -> str:
+    """Return a row as one line, for a run that is ended before its table."""
+    return f"{row.what}: {number(row.measured)} {row.unit}, {row.ratio:.2f} {row.verdict}".rstrip()
+
+
 def main(names: Sequence[str]) -> int:
     """Run the modules one after the other and print the table."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # byte code is read, as where packages are installed
@@ -37,8 +42,11 @@ def main(names: Sequence[str]) -> int:
             continue
         begin = time.monotonic()
         print(f"measuring {name} ...", file=sys.stderr, end=" ", flush=True)
-        rows += module.rows()
-        print(f"{time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
+        found = module.rows()
+        print(
+            f"{time.monotonic() - begin:.1f} s", *map(brief, found), sep="\n  ", file=sys.stderr, flush=True
+        )
+        rows += found
     print("\n".join(printed(rows)))
     return 0
 
