@@ -14,6 +14,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate, chain, islice, pairwise
+from operator import itemgetter
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,13 @@ def in_each_case(words: str, ending: str) -> dict[str, str]:
     return {each: ending for word in words.split() for each in (word, word.capitalize(), word.upper())}
 
 
-_STEM = re.compile(trie(in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | in_each_case(_STEMS, "")))
+_STEMS_WITH_ENDS = in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | in_each_case(_STEMS, "")
+_STEM = re.compile(trie(_STEMS_WITH_ENDS))
+_STEM_MATCHER = BytesAhoCorasick(stem.encode() for stem in _STEMS_WITH_ENDS)
+_END_MATCHES = [re.compile(end.encode()).match for end in _STEMS_WITH_ENDS.values()]
+_LONGEST_STEM = 40  # bytes
+# So many bytes are searched at once: a text that repeats a string then takes no memory for each of them.
+_CHUNK = 10_000
 _MAX_NAME_LENGTH = 200
 _SHORTEST_RANDOM = 16
 _SMALLEST_NUMBER = 1_000
@@ -258,7 +265,7 @@ class Words:
     def __init__(self, text: str) -> None:
         self._data = f" {text} ".encode("utf-8", "surrogatepass")
         self._apart = self._data.translate(_BLANKS_BETWEEN_WORDS)
-        self._distinct = b" ".join(set(self._apart.split())).decode("utf-8", "surrogatepass")
+        self._distinct = b" ".join(set(self._apart.split()))
 
     @cached_property
     def secret_names(self) -> Mapping[bytes, tuple[tuple[int, bool], ...]]:
@@ -266,18 +273,26 @@ class Words:
 
         Each with the places of the names in it, and whether they are those of a password.
         """
-        found, end = {}, 0
-        while stem := _STEM.search(self._distinct, end):
-            end = self._distinct.find(" ", stem.end())
-            end = len(self._distinct) if end < 0 else end
-            word = f" {self._distinct[self._distinct.rfind(' ', 0, stem.start()) + 1 : end]}"[
-                -_MAX_NAME_LENGTH:
-            ]
+        found = {}
+        for each in self._words_with_stems():
+            word = f" {each.decode('utf-8', 'surrogatepass')}"[-_MAX_NAME_LENGTH:]
             names = [name for name in WORD.finditer(word) if _may_be_name(name[0])]
             if names:
                 places = tuple((name.start() - 1, is_password_name(name[0])) for name in names)
                 found[word.encode("utf-8", "surrogatepass")] = places
         return found
+
+    def _words_with_stems(self) -> Iterator[bytes]:
+        """Yield each distinct word in which a stem of a secret name occurs."""
+        data, end = self._distinct, 0
+        for chunk in range(0, len(data), _CHUNK):
+            first = max(chunk, end)
+            part = data[first : chunk + _CHUNK + _LONGEST_STEM]
+            for number, start, stop in _STEM_MATCHER.find_matches_as_indexes(part, overlapping=True):
+                if first + start >= end and _END_MATCHES[number](data, first + stop):
+                    end = data.find(b" ", first + stop)
+                    end = len(data) if end < 0 else end
+                    yield data[data.rfind(b" ", 0, first + start) + 1 : end]
 
     def places_of_names(self) -> dict[int, bool]:
         """Return where the secret names begin, in order, and whether they are those of a password."""
@@ -301,9 +316,6 @@ def _may_be_name(word: str) -> bool:
     return is_secret_name(word) or word.lower() in ENDS_OF_PAIRS
 
 
-_CHUNK = 10_000  # bytes, so that a text that repeats a string takes no memory for each of them
-
-
 class StringMatcher:
     """Finds which of many strings occur in a text, in one pass whatever their number; no repr shows them."""
 
@@ -317,13 +329,25 @@ class StringMatcher:
         self._longest = max(map(len, self._sought), default=1)
         self._matcher = BytesAhoCorasick(self._sought)
 
+    def places_in(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield which string, by its number, begins where, the longest of a place first.
+
+        None of the strings may repeat one character.
+        """
+        for first in range(0, len(data), _CHUNK):
+            chunk = data[first : first + _CHUNK + self._longest - 1]
+            matches = self._matcher.find_matches_as_indexes(chunk, overlapping=True)
+            for start, _, number in sorted((start, -end, number) for number, start, end in matches):
+                if start < _CHUNK:
+                    yield number, first + start
+
     def occurring(self, data: bytes) -> list[bytes]:
         """Return the strings that occur in the data, each once."""
         found = dict[int, None]()
         for start in range(0, len(data), _CHUNK):
             chunk = data[start : start + _CHUNK + self._longest - 1]
             matches = self._matcher.find_matches_as_indexes(chunk, overlapping=True)
-            found |= dict.fromkeys(number for number, _, _ in matches)
+            found |= dict.fromkeys(map(itemgetter(0), matches))
         return [run for run in self._runs if run in data] + [self._sought[number] for number in found]
 
 
@@ -419,13 +443,15 @@ _compiled = cache(re.compile)
 class KeyFormat:
     """One format; the pattern's group ``value``, if there is one, is the secret, otherwise the whole match.
 
-    ``hints`` are lower-case substrings of every match. ``is_key`` checks what the pattern found.
+    ``hints`` are lower-case substrings of every match. ``is_key`` checks what the pattern found, and ``before``, if it
+    is given, is what must stand right before it in the line.
     """
 
     name: str
     hints: tuple[str, ...]
     pattern_text: str
     is_key: Callable[[str], bool] = lambda _found: True
+    before: str = ""
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -527,6 +553,7 @@ _OPTION = re.compile(
     r"[\"']?(?P<value>[^\s\"'|;<>-][^\s\"'|;<>]*+)"
 )
 _LONGEST_COMMAND = 150
+_LONGEST_BEFORE = 100
 _FEW_OPTIONS = 500  # for more, the text is read once for each program
 _OTHER_COMMANDS = (
     r"(?:htpasswd[ \t]++-\w*b\w*|\bmc[ \t]++alias[ \t]++set[ \t]++\S{1,100})[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++"
@@ -544,15 +571,14 @@ _POSITIONAL_HINTS = (
     *("qpdf ", "pdftotext ", "openssl passwd", "schtasks ", "signtool "),
 )
 _BY_POSITION = rf"\b(?:{_POSITIONAL})[\"']?(?P<value>[^\s\"'-][^\s\"']{{3,}})"
-_HERE_STRING = (
+_BEFORE_HERE_STRING = (
     r"(?:--password-stdin|--with-token|\b(?:passwd|chpasswd|sudo|su|kinit|pass|secret-tool|read|cryptsetup|gh|gpg|op)\b)"
-    r"[^\n<]{0,80}+<<<[ \t]*+[\"']?(?:\w{1,60}:)?+(?P<value>[^\s\"'$]{4,})"
+    r"[^\n<]{0,80}"
 )
+_HERE_STRING = r"<<<[ \t]*+[\"']?(?:\w{1,60}:)?+(?P<value>[^\s\"'$]{4,})"
 _SECURE_STRING = r"(?i:ConvertTo-SecureString)[ \t]++(?:-String[ \t]++)?[\"'](?P<value>[^\"'\n]{4,})"
-_LOGIN_COMMAND = (
-    r"[vwh](?:ault|andb|uggingface-cli|f auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
-    r"(?P<value>[^\s\"']{16,})"
-)
+_BEFORE_LOGIN = "(?:vault|wandb|huggingface-cli|hf auth)"
+_LOGIN_COMMAND = r" login[ \t]++(?:--(?:token|relogin)[ \t=]++)?(?P<value>[^\s\"']{16,})"
 _PIPED = (
     r"[ep](?:cho|rintf)[ \t]++(?:-\w++[ \t]++)?(?:[\"']%s(?:\\n)?[\"'][ \t]++)?[\"']?"
     r"(?:[^\s:\"'|]{1,60}:)??(?P<value>[^\s\"'|$]++)"
@@ -560,10 +586,7 @@ _PIPED = (
     r"(?:--password-stdin|--with-token|chpasswd|sudo[ \t]++-\w*S|passwd|--stdin|kinit|cryptsetup"
     r"|passphrase-fd|secrets?[ \t]++(?:create|put|set|versions)|vercel[ \t]++env)"
 )
-_PIPED_HINTS = (
-    *("stdin", "with-token", "passwd", "sudo", "kinit ", "cryptsetup ", "passphrase-fd", "vercel env"),
-    *("secret create", "secret put", "secret set", "secrets create", "secrets versions"),
-)
+_PIPED_HINTS = ("echo ", "echo\t", "printf ", "printf\t")
 _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
 _IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
 _IDENTIFIED_AS_KEYWORD = rf"IDENTIFIED{_BY}[\"']?(?P<value>[^\s\"';,()]{{4,}})"
@@ -695,24 +718,36 @@ _KEYS_OF_FORM = {
     **dict.fromkeys(("ak-", "as-"), r"[A-Za-z0-9]{22,32}(?![\w-])"),
     **dict.fromkeys(("live_", "test_"), r"[a-f0-9]{35}(?!\w)"),
     **dict.fromkeys(("tprv", "xprv", "yprv", "zprv"), "[A-Za-z0-9]{90,}"),
-    **dict.fromkeys(("5H", "5J", "5K"), r"[1-9A-HJ-NP-Za-km-z]{49}(?!\w)"),  # a wallet's, in base58
-    **dict.fromkeys(("K", "L"), r"[1-9A-HJ-NP-Za-km-z]{51}(?!\w)"),
-    **dict.fromkeys(("SA", "SC", "SN", "SO", "SU", "SX"), r"[A-Z2-7]{56}(?!\w)"),
+    "secret_": "[A-Za-z0-9]{40,}",
+    "re_": "[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}",
+    "SK": "[a-f0-9]{32}",
+    "s.": r"[A-Za-z0-9]{24}(?!\w)",
+    "sk.eyJ": "[A-Za-z0-9_.-]{20,}",
+    "pk_": r"\d{4,12}_[A-Z0-9]{32}",
+    "pat": r"[A-Za-z0-9]{14}\.[a-f0-9]{64}",
+    "pat.": r"[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}",
+    "A3-": "[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}",
+    "AKID": "[A-Za-z0-9]{32}",
+    "oy2": "[a-z0-9]{43}",
+    "SG.": r"[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}",
+    **dict.fromkeys(("key-", "key_"), "[a-f0-9]{32,}"),
     **dict.fromkeys(("pat-na", "pat-eu"), rf"\d{_UUID}"),
     **dict.fromkeys(("access-production", "access-sandbox", "access-development", "sdk", "ark"), _UUID),
 }
-_SERVICE_KEY = (
-    r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"
-    rf"{trie(dict.fromkeys(_PREFIXES, _AFTER_PREFIX) | _KEYS_OF_FORM)}"
-    r"|key[-_][a-f0-9]{32,}|secret_[A-Za-z0-9]{40,}|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}|SK[a-f0-9]{32}|s\.[A-Za-z0-9]{24}(?!\w)"
-    r"|sk[-_](?:or-v1-)?[a-f0-9]{32,}|sk\.eyJ[A-Za-z0-9_.-]{20,}|pk_\d{4,12}_[A-Z0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"
-    r"|pat\.[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}|AKID[A-Za-z0-9]{32}"
-    r"|oy2[a-z0-9]{43}|[a-f0-9]{32}-us\d{1,2}(?!\w)|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}"
-    r"|(?<=\d:)AA[A-Za-z0-9_-]{33}|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}|[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,}"
-    r"|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}|A{18,25}[A-Za-z0-9%]{40,}|(?<=[a-f0-9]:)[a-f0-9]{32}(?!\w)"
-    r")"
+_FORMS = dict.fromkeys(_PREFIXES, _AFTER_PREFIX) | _KEYS_OF_FORM
+_FORMS_BY_PREFIX = [re.escape(prefix) + form for prefix, form in _FORMS.items()]
+_PREFIX_MATCHER = StringMatcher([prefix.encode() for prefix in _FORMS])
+# What begins with nothing of its own.
+_OTHER_KEYS = (
+    r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?P<value>[KL][1-9A-HJ-NP-Za-km-z]{51}(?!\w)|5[HJK][1-9A-HJ-NP-Za-km-z]{49}(?!\w)"
+    r"|S[ACNOUX][A-Z2-7]{56}(?!\w)|sk[-_](?:or-v1-)?[a-f0-9]{32,}|[a-f0-9]{32}-us\d{1,2}(?!\w)"
+    r"|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}"
+    r"|[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,}|A{18,25}[A-Za-z0-9%]{40,}|[a-f0-9]{32}(?<=[a-f0-9]:.{32})(?!\w)|AA(?<=\d:AA)[A-Za-z0-9_-]{33})"
 )
 _SHORTEST_KEY = 20
+_SHORTEST_OTHER_KEY = 34
+_IN_KEYS = frozenset(f"{ascii_letters}{digits}+/")
+_BREAKS_BEFORE_KEYS = frozenset({"//", "\\n", "\\r", "\\t"})
 _CLOSE = 20  # characters between two stretches
 
 
@@ -753,94 +788,131 @@ def _merged(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _service_keys(text: str) -> Iterator[tuple[int, int, str]]:
+    data, done = low_bytes(text), 0
+    for begin, stop in _merged(stretches(data, _NO_KEY, _SHORTEST_KEY)):
+        for number, place in _PREFIX_MATCHER.places_in(data[begin:stop]):
+            start = begin + place
+            if start < done or not _may_begin_key(text, start):
+                continue
+            match = _compiled(_FORMS_BY_PREFIX[number], re.ASCII).match(text, start)
+            if match:
+                done = match.end()
+                if done - start >= _SHORTEST_KEY and is_opaque(match[0]):
+                    yield start, done, "a service's token"
+
+
+def _may_begin_key(text: str, start: int) -> bool:
+    """Whether a key may begin at a place: behind no other letter, or behind an escaped break or two slashes."""
+    before = text[max(0, start - 2) : start]
+    return before[-1:] not in _IN_KEYS or before in _BREAKS_BEFORE_KEYS
+
+
+def _other_keys(text: str) -> Iterator[tuple[int, int, str]]:
     after_blank = f" {text}"  # a key begins after something else
-    for start, end in _merged(stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY)):
-        for match in _compiled(_SERVICE_KEY).finditer(after_blank, start, end + 1):
-            if len(match["value"]) >= _SHORTEST_KEY and is_opaque(match["value"]):
+    for start, end in _merged(stretches(low_bytes(text), _NO_KEY, _SHORTEST_OTHER_KEY)):
+        for match in _compiled(_OTHER_KEYS).finditer(after_blank, start, end + 1):
+            if is_opaque(match["value"]):
                 yield match.start("value") - 1, match.end() - 1, "a service's token"
 
 
-KEY_FORMATS = tuple(
-    KeyFormat(name, hints, pattern)
-    for name, hints, pattern in (
-        ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
-        ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
-        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{2,12}){0,2}"),
-        ("an AWS key", ("akia", "asia"), r"(?:AKIA|ASIA)(?<![A-Z0-9].{4})[A-Z0-9]{16}(?![A-Z0-9])"),
-        ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
-        ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
-        ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
-        ("a Slack token", ("xox",), r"xox[abcdeoprs]-[A-Za-z0-9%-]{10,}"),
-        ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
-        ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
-        ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
-        ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
-        ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
-        (
-            "a personal access token",
-            ("at-",),
-            r"at-(?:(?<![A-Za-z0-9].{3})|(?<=\\[nrt].{3}))[A-Za-z0-9_-]{32,}",
-        ),
-        ("a DigitalOcean token", ("_v1_",), r"do[opr]_v1_[a-f0-9]{40,}"),
-        ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
-        ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
-        ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
-        ("a private key", ("private key", " seed-----", "openvpn static key"), _PRIVATE_KEY),
-        ("a private key", ("private-lines:",), _PUTTY_KEY),
-        (
-            "a private key",
-            ('"kty"', "'kty'"),
-            r"[\"'](?:d|p|q|dp|dq|qi|k)[\"']\s*+:\s*+[\"'](?P<value>[A-Za-z0-9_-]{20,})[\"']",
-        ),
-        ("a private key", ("<rsakeyvalue",), r"<(?:D|P|Q|DP|DQ|InverseQ)>(?P<value>[A-Za-z0-9+/=]{16,})<"),
-        ("a secret of Kubernetes", ("kind: secret", 'kind: "secret"'), _MANIFEST),
-        ("a secret of Kubernetes", ('"kind": "secret"', '"kind":"secret"'), _JSON_MANIFEST),
-        (
-            "a hashed password",
-            ("$apr1$", "$1$", "$5$", "$6$", "$y$", "$2", "$argon2", "pbkdf2", "scrypt$"),
-            _HASHED,
-        ),
-        ("a key of a user", ("username",), _KEY_OF_USER),
-        ("a bearer token", ("bearer",), r"[bB](?i:earer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
-        ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
+KEY_FORMATS = (
+    tuple(
+        KeyFormat(name, hints, pattern)
+        for name, hints, pattern in (
+            ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
+            ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
+            ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{2,12}){0,2}"),
+            ("an AWS key", ("akia", "asia"), r"(?:AKIA|ASIA)(?<![A-Z0-9].{4})[A-Z0-9]{16}(?![A-Z0-9])"),
+            ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
+            ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
+            ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
+            ("a Slack token", ("xox",), r"xox[abcdeoprs]-[A-Za-z0-9%-]{10,}"),
+            ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
+            ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+            ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
+            ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
+            ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
+            (
+                "a personal access token",
+                ("at-",),
+                r"at-(?:(?<![A-Za-z0-9].{3})|(?<=\\[nrt].{3}))[A-Za-z0-9_-]{32,}",
+            ),
+            ("a DigitalOcean token", ("_v1_",), r"do[opr]_v1_[a-f0-9]{40,}"),
+            ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
+            ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
+            ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
+            ("a private key", ("private key", " seed-----", "openvpn static key"), _PRIVATE_KEY),
+            ("a private key", ("private-lines:",), _PUTTY_KEY),
+            (
+                "a private key",
+                ('"kty"', "'kty'"),
+                r"[\"'](?:d|p|q|dp|dq|qi|k)[\"']\s*+:\s*+[\"'](?P<value>[A-Za-z0-9_-]{20,})[\"']",
+            ),
+            (
+                "a private key",
+                ("<rsakeyvalue",),
+                r"<(?:D|P|Q|DP|DQ|InverseQ)>(?P<value>[A-Za-z0-9+/=]{16,})<",
+            ),
+            ("a secret of Kubernetes", ("kind: secret", 'kind: "secret"'), _MANIFEST),
+            ("a secret of Kubernetes", ('"kind": "secret"', '"kind":"secret"'), _JSON_MANIFEST),
+            (
+                "a hashed password",
+                ("$apr1$", "$1$", "$5$", "$6$", "$y$", "$2", "$argon2", "pbkdf2", "scrypt$"),
+                _HASHED,
+            ),
+            ("a key of a user", ("username",), _KEY_OF_USER),
+            ("a bearer token", ("bearer",), r"[bB](?i:earer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
+            ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
+        )
     )
-) + tuple(
-    KeyFormat(name, hints, pattern, is_key)
-    for name, hints, pattern, is_key in (
-        ("a JSON web token", ("eyj",), _THREE_PARTS, lambda found: "." in found),
-        ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
-        ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
-        ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
-        ("a recovery phrase", ("phrase", "mnemonic"), _PHRASE, _is_phrase),
-        ("a token in an address", ("/t/",), r"://[^\s/]{1,256}/t/(?P<value>[A-Za-z0-9-]{12,})/", is_opaque),
-        ("a bearer token", ("authorization",), _AUTHORIZATION, is_opaque),
-        ("a token in an address", ("?key=", "&key=", "?code=", "&code="), _QUERY, is_opaque),
-        ("a password of a command", ("sqlplus ",), _SQLPLUS, _is_argument),
-        (
-            "a password of a command",
-            ("storepass", "keypass", "net user ", "net use ", " /p:"),
-            _SINGLE,
-            _is_argument,
-        ),
-        ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
-        ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
-        ("a password of a command", ("htpasswd", "mc alias set "), _OTHER_COMMANDS, _is_argument),
-        ("a password of a command", _POSITIONAL_HINTS, _BY_POSITION, _is_argument),
-        ("a password of a command", ("<<<",), _HERE_STRING, _is_argument),
-        ("a password of a command", ("convertto-securestring",), _SECURE_STRING, _is_argument),
-        ("a password of a command", (" login ",), _LOGIN_COMMAND, is_opaque),
-        ("a password of a command", _PIPED_HINTS, _PIPED, _is_argument),
-        ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
-        ("a password in words", _hints_of(_WORDS_OF_PASSWORDS), _told_in(_WORDS_OF_PASSWORDS), _is_typed),
-        ("a token in words", _hints_of(_WORDS_OF_KEYS), _told_in(_WORDS_OF_KEYS), is_opaque),
-        (
-            "a password of a database",
-            ("pwd={", "password={"),
-            r"(?i:pwd|password)=\{(?P<value>[^{}\n]{4,})\}",
-            _is_typed,
-        ),
-        ("a password of a database", ("identified ",), _IDENTIFIED, lambda value: not value.isalpha()),
-        ("a password of a database", ("identified ",), _IDENTIFIED_AS_KEYWORD, _is_argument),
+    + tuple(
+        KeyFormat(name, hints, pattern, is_key)
+        for name, hints, pattern, is_key in (
+            ("a JSON web token", ("eyj",), _THREE_PARTS, lambda found: "." in found),
+            ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
+            ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
+            ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
+            ("a recovery phrase", ("phrase", "mnemonic"), _PHRASE, _is_phrase),
+            (
+                "a token in an address",
+                ("/t/",),
+                r"://[^\s/]{1,256}/t/(?P<value>[A-Za-z0-9-]{12,})/",
+                is_opaque,
+            ),
+            ("a bearer token", ("authorization",), _AUTHORIZATION, is_opaque),
+            ("a token in an address", ("?key=", "&key=", "?code=", "&code="), _QUERY, is_opaque),
+            ("a password of a command", ("sqlplus ",), _SQLPLUS, _is_argument),
+            (
+                "a password of a command",
+                ("storepass", "keypass", "net user ", "net use ", " /p:"),
+                _SINGLE,
+                _is_argument,
+            ),
+            ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
+            ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
+            ("a password of a command", ("htpasswd", "mc alias set "), _OTHER_COMMANDS, _is_argument),
+            ("a password of a command", _POSITIONAL_HINTS, _BY_POSITION, _is_argument),
+            ("a password of a command", ("convertto-securestring",), _SECURE_STRING, _is_argument),
+            ("a password of a command", _PIPED_HINTS, _PIPED, _is_argument),
+            ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
+            ("a password in words", _hints_of(_WORDS_OF_PASSWORDS), _told_in(_WORDS_OF_PASSWORDS), _is_typed),
+            ("a token in words", _hints_of(_WORDS_OF_KEYS), _told_in(_WORDS_OF_KEYS), is_opaque),
+            (
+                "a password of a database",
+                ("pwd={", "password={"),
+                r"(?i:pwd|password)=\{(?P<value>[^{}\n]{4,})\}",
+                _is_typed,
+            ),
+            ("a password of a database", ("identified ",), _IDENTIFIED, lambda value: not value.isalpha()),
+            ("a password of a database", ("identified ",), _IDENTIFIED_AS_KEYWORD, _is_argument),
+        )
+    )
+    + tuple(
+        KeyFormat("a password of a command", hints, pattern, is_key, before)
+        for hints, before, pattern, is_key in (
+            (("<<<",), _BEFORE_HERE_STRING, _HERE_STRING, _is_argument),
+            ((" login ", " login\t"), _BEFORE_LOGIN, _LOGIN_COMMAND, is_opaque),
+        )
     )
 )
 
@@ -860,7 +932,7 @@ def keys_in(text: str, most: int | None = None) -> Iterator[tuple[int, int, str]
     hints = _HINTS.occurring(text.lower().encode("utf-8", "surrogatepass"))
     formats = dict.fromkeys(chain.from_iterable(map(_FORMATS_BY_HINT.__getitem__, hints)))
     likely = [_of_format(text, form) for form in formats]
-    for found in (*likely, _service_keys(text), _azure_keys(text), _arguments(text)):
+    for found in (*likely, _service_keys(text), _other_keys(text), _azure_keys(text), _arguments(text)):
         yield from islice(found, most)
         if beyond := next(found, None):
             yield beyond[0], len(text), THE_REST
@@ -869,8 +941,14 @@ def keys_in(text: str, most: int | None = None) -> Iterator[tuple[int, int, str]
 def _of_format(text: str, form: KeyFormat) -> Iterator[tuple[int, int, str]]:
     group = "value" if "value" in form.pattern.groupindex else 0
     for match in form.pattern.finditer(text):
-        if form.is_key(match[group]):
+        if form.is_key(match[group]) and (
+            not form.before or _stands_before(form.before, text, match.start())
+        ):
             yield *match.span(group), form.name
+
+
+def _stands_before(pattern: str, text: str, place: int) -> bool:
+    return _compiled(rf"{pattern}\Z").search(text, max(0, place - _LONGEST_BEFORE), place) is not None
 
 
 def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
