@@ -32,6 +32,7 @@ from codex_nb.rendering.sanitize import (
     VisibleText,
     code_html,
     escape_html,
+    join_html,
     sanitize_html,
     visible_text,
 )
@@ -144,28 +145,38 @@ MimeBundle = TypedDict(
 """What an output of the notebook shows, by MIME type."""
 
 
+class RenderedText(NamedTuple):
+    """A Markdown text of a model as HTML, and as Markdown that can do nothing."""
+
+    html: SafeHtml
+    markdown: str
+
+
 def to_mimebundle(
-    output: AnswerOutput, rendered: Mapping[str, SafeHtml] = MappingProxyType({})
+    output: AnswerOutput, rendered: Mapping[str, RenderedText] = MappingProxyType({})
 ) -> MimeBundle:
     """Return the output as ``text/html``, ``text/markdown`` and ``text/plain``.
 
-    ``rendered`` maps Markdown texts that were rendered before to their HTML, so that they are not rendered twice.
+    ``rendered`` maps Markdown texts to what they were rendered to before, so that they are not rendered twice.
     """
     parsed = cache(parse)  # HTML and Markdown are written from the same tokens
 
-    def render(markdown: str) -> str:
-        return rendered.get(markdown) or render_unsanitized(parsed(markdown))
+    def render(text: str) -> str:
+        return rendered[text].html if text in rendered else render_unsanitized(parsed(text))
+
+    def write(text: str) -> str:
+        return rendered[text].markdown if text in rendered else inert_markdown(parsed(text))
 
     return {
         "text/html": _html_of(output, render),
-        "text/markdown": _markdown_of(output, parsed),
+        "text/markdown": _markdown_of(output, write),
         "text/plain": _plain_of(output),
     }
 
 
 def to_markdown(output: AnswerOutput) -> VisibleText:
     """Return the output as Markdown that can do nothing."""
-    return _markdown_of(output, parse)
+    return _markdown_of(output, lambda text: inert_markdown(parse(text)))
 
 
 def answer_mimebundle(text: str, *, notice: str = "") -> MimeBundle:
@@ -221,17 +232,17 @@ def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> st
     return f'<details class="{name}"{state}><summary>{escape_html(title)}</summary>\n{content}</details>\n'
 
 
-def _markdown_of(output: AnswerOutput, parsed: Callable[[str], list[Token]]) -> VisibleText:
+def _markdown_of(output: AnswerOutput, write: Callable[[str], str]) -> VisibleText:
     footer = f"*{escape_markdown(SEPARATOR.join(output.footer))}*" if output.footer else ""
-    return visible_text(_paragraphs([*(_markdown(part, parsed) for part in output.parts), footer]))
+    return visible_text(_paragraphs([*(_markdown(part, write) for part in output.parts), footer]))
 
 
-def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
+def _markdown(part: OutputPart, write: Callable[[str], str]) -> str:
     match part:
         case TextOutput():
-            return inert_markdown(parsed(part.markdown))
+            return write(part.markdown)
         case ReasoningOutput():
-            quoted = inert_markdown(parsed(part.markdown)).strip("\n").replace("\n", "\n> ")
+            quoted = write(part.markdown).strip("\n").replace("\n", "\n> ")
             return f"> *{REASONING}*\n>\n> {quoted}"
         case ToolOutput():
             output = "\n\n" + fenced(truncate_output(part.output), "text") if part.output else ""
@@ -305,6 +316,11 @@ class FinishedBlocks:
 
     source: str
     tokens: list[Token]
+
+    @property
+    def continues_list(self) -> bool:
+        """Whether they begin with items of the list that the blocks before end with."""
+        return self.tokens[0].attrGet("class") == CONTINUED_LIST
 
 
 class BlockSplitter:
@@ -444,11 +460,13 @@ class MarkdownBlocks:
     """Renders a growing Markdown text.
 
     The ``closed`` pieces of all updates, joined, are what :func:`~codex_nb.rendering.markdown.safe_html` returns for
-    the whole text, wherever the text was split.
+    the whole text, wherever the text was split; ``rendered`` holds them, and the same as Markdown that can do nothing.
     """
 
     def __init__(self) -> None:
         self._blocks = BlockSplitter()
+        self._html: list[SafeHtml] = []
+        self._markdown: list[str] = []
         self._drawn = 0  # length of the unfinished source when it was last drawn
         self._shown = 0  # length that is on the page, tails included
         self._is_table = False
@@ -457,7 +475,7 @@ class MarkdownBlocks:
         """Take more text, return what changed."""
         finished = self._blocks.feed(text)
         if finished is not None:
-            return BlocksUpdate(render_tokens(finished.tokens), self._draw())
+            return BlocksUpdate(self._close(finished), self._draw())
         source, is_code = self._blocks.source, self._blocks.is_code
         more = source[self._shown :]
         if not is_code and not self._is_table:
@@ -473,7 +491,21 @@ class MarkdownBlocks:
 
     def finish(self) -> BlocksUpdate:
         """Close everything; the text is complete."""
-        return BlocksUpdate(closed=render_tokens(self._blocks.finish().tokens), open=NO_HTML)
+        return BlocksUpdate(closed=self._close(self._blocks.finish()), open=NO_HTML)
+
+    @property
+    def rendered(self) -> RenderedText:
+        """The finished blocks."""
+        return RenderedText(join_html(self._html), "".join(self._markdown))
+
+    def _close(self, blocks: FinishedBlocks) -> SafeHtml:
+        html = render_tokens(blocks.tokens)
+        if blocks.tokens:
+            self._html.append(html)
+            if self._markdown and not blocks.continues_list:
+                self._markdown.append("\n")
+            self._markdown.append(inert_markdown(blocks.tokens))
+        return html
 
     def _draw(self) -> SafeHtml:
         source = self._blocks.source

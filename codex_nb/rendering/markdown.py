@@ -451,14 +451,8 @@ def _heading(node: SyntaxTreeNode) -> str:
 
 
 def _list(node: SyntaxTreeNode) -> str:
-    ordered = node.type == "ordered_list"
-    first = int(node.attrGet("start") or 1) if ordered else 1
     marker = node.markup if node.markup in {"-", "*", "+", ".", ")"} else "-"
-    items = [
-        _item(child, f"{number}{marker}" if ordered else marker)
-        for number, child in enumerate(node.children, first)
-    ]
-    return "\n".join(items)
+    return "\n".join(_item(child, child.info + marker) for child in node.children)
 
 
 def _item(node: SyntaxTreeNode, marker: str) -> str:

@@ -20,18 +20,12 @@ from codex_nb.rendering.answer_output import (
     GrowingCode,
     MarkdownBlocks,
     PlanOutput,
+    RenderedText,
     StepOutput,
     safe_code,
     truncate_output,
 )
-from codex_nb.rendering.sanitize import (
-    NO_HTML,
-    SafeHtml,
-    VisibleText,
-    escape_invisible,
-    join_html,
-    visible_text,
-)
+from codex_nb.rendering.sanitize import NO_HTML, SafeHtml, VisibleText, escape_invisible, visible_text
 from codex_nb.session.events import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.base import builtin_tools
 from codex_nb.ui.layout import requested_code, shows_outputs
@@ -138,7 +132,6 @@ class ProseView(PartView[TextPart | ReasoningPart]):
         self._begin = self._section(kind, title)
         self._text = GrowingText()
         self._blocks = MarkdownBlocks()
-        self._closed: list[SafeHtml] = []
         self._done = False
 
     def _operations(self, part: TextPart | ReasoningPart) -> list[Operation]:
@@ -149,19 +142,18 @@ class ProseView(PartView[TextPart | ReasoningPart]):
         operations = self._changed(section=self._begin)
         if more is None:
             operations.append({"op": "reset", "key": self.key})
-            self._blocks, self._closed, more = MarkdownBlocks(), [], str(part.growing)
+            self._blocks, more = MarkdownBlocks(), str(part.growing)
         self._text = part.growing
         updates = [self._blocks.feed(more)] if more else []
         if part.done:
             self._done = True
             updates.append(self._blocks.finish())
-        self._closed += [update.closed for update in updates if update.closed]
         return operations + [html_operation(self.key, update) for update in updates]
 
     @property
-    def rendered(self) -> dict[str, SafeHtml]:
-        """The text and its HTML, once it is final."""
-        return {str(self._text): join_html(self._closed)} if self._done else {}
+    def rendered(self) -> dict[str, RenderedText]:
+        """The text and what it was rendered to, once it is final."""
+        return {str(self._text): self._blocks.rendered} if self._done else {}
 
 
 class CallView(PartView[ToolPart]):

@@ -29,8 +29,7 @@ from codex_nb.ui.widgets import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from codex_nb.rendering.answer_output import MimeBundle
-    from codex_nb.rendering.sanitize import SafeHtml
+    from codex_nb.rendering.answer_output import MimeBundle, RenderedText
     from codex_nb.session.events import TurnEvent
 
 
@@ -192,9 +191,9 @@ class TranscriptOutput:
             operations.append(status | {"elapsed": watch.seconds, "paused": watch.is_paused})
         return operations
 
-    def rendered(self) -> dict[str, SafeHtml]:
-        """Return the final Markdown texts, each with its HTML."""
-        found: dict[str, SafeHtml] = {}
+    def rendered(self) -> dict[str, RenderedText]:
+        """Return the final Markdown texts, each with what it was rendered to."""
+        found: dict[str, RenderedText] = {}
         for view in self._views.values():
             if isinstance(view, ProseView):
                 found |= view.rendered

@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.answer_output import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
-from codex_nb.rendering.markdown import safe_html
+from codex_nb.rendering.answer_output import (
+    BlocksUpdate,
+    GrowingCode,
+    MarkdownBlocks,
+    RenderedText,
+    safe_code,
+)
+from codex_nb.rendering.markdown import inert_markdown, parse, safe_html
 from codex_nb.rendering.sanitize import join_html
 
 LINES = [
@@ -20,9 +26,16 @@ LINES = [
 ]  # fmt: skip
 
 
-def stream(pieces: list[str]) -> str:
+def stream(pieces: list[str]) -> RenderedText:
+    """Return what the text is rendered to, whose HTML is that of all updates."""
     blocks = MarkdownBlocks()
-    return join_html([*(blocks.feed(piece).closed for piece in pieces), blocks.finish().closed])
+    html = join_html([*(blocks.feed(piece).closed for piece in pieces), blocks.finish().closed])
+    assert blocks.rendered.html == html
+    return blocks.rendered
+
+
+def whole(text: str) -> RenderedText:
+    return RenderedText(safe_html(text), inert_markdown(parse(text)))
 
 
 def split_at(text: str, cuts: list[int]) -> list[str]:
@@ -34,13 +47,13 @@ documents = st.lists(st.sampled_from(LINES), max_size=14).map("\n".join)
 
 
 @given(documents, st.lists(st.integers(0, 200), max_size=12))
-def test_any_split_of_the_text_gives_the_html_of_the_whole(text: str, cuts: list[int]) -> None:
-    assert stream(split_at(text, cuts)) == safe_html(text)
+def test_any_split_of_the_text_gives_what_the_whole_gives(text: str, cuts: list[int]) -> None:
+    assert stream(split_at(text, cuts)) == whole(text)
 
 
 @given(documents)
-def test_one_character_at_a_time_gives_the_html_of_the_whole(text: str) -> None:
-    assert stream(list(text)) == safe_html(text)
+def test_one_character_at_a_time_gives_what_the_whole_gives(text: str) -> None:
+    assert stream(list(text)) == whole(text)
 
 
 LONG = {
