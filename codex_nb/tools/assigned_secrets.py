@@ -91,7 +91,7 @@ _PAIR = re.compile(
     r"(?=[ \t]*+[,}\n])"
 )
 _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
-_CLOSES = re.compile(r"\s*+\)")
+_CLOSES = re.compile(r"\s*+[)\]]")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
 _ARGUMENTS_BEFORE_PASSWORD = 2  # of a connection to anything
@@ -100,7 +100,7 @@ _LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
 _SETS = re.compile(r"(?:[sS]et|[pP]ut|SET|PUT)(?:_|(?=[A-Z])|env|default|attr|\Z)|sub\Z")
 _NAMES_BEFORE_IN = 4
 _NAMES_OF_NAMES = frozenset({"name", "key"})
-_SIGNS_AT_END = frozenset("\"'=:|>&!-+\\,([{")
+_SIGNS_AT_END = frozenset("\"'*=:|>&!-+\\,([{")
 _MAX_DEPTH = 2
 _LONGEST_PATH = 80
 _FARTHEST_ROWS = 2_000  # characters before the names of columns
@@ -237,15 +237,23 @@ _SIGN_AFTER = (
 )
 _WORD_AFTER = re.compile(
     rf"[*_\"'\])]{{0,4}}(?:[ \t](?:for|of|to)(?:[ \t][^\s:]{{1,60}}){{1,3}}?{_SIGN_AFTER}"
-    rf"|(?:[ \t](?:(?:for|of)[ \t][^\s:]{{1,60}}|provided|supplied|given))?(?:{_SIGN_AFTER})?[ \t]*)"
-    r"[ \t*_|`\"']{0,6}(?P<value>(?!&)[^\s\"'`<>|,;()\[\]{}=]{8,500})"
+    r"|(?:[ \t](?:(?:for|of)[ \t][^\s:]{1,60}|provided|supplied|given|created|generated|issued))?"
+    rf"(?:{_SIGN_AFTER})?[ \t]*)"
+    r"[ \t*_|`\"']{0,6}(?:(?<=[ \t])[(\[<])?(?P<value>(?!&)[^\s\"'`<>|,;()\[\]{}=]{8,500})"
+)
+_LINE_BELOW = re.compile(
+    r"[*_\"'\])]{0,4}(?:[ \t][a-z]{1,10}){0,2}[ \t]{0,20}+:?+[*_]{0,4}+[ \t\r]{0,20}+\n\s{0,20}+"
+    r"(?:```\w{0,10}\n\s{0,20}+)?+[`\"']?+(?P<value>[^\s\"'`<>|,;()\[\]{}=:]{16,500}+)[`\"']?+[ \t\r]{0,20}+(?=\n|\Z)"
 )
 _QUOTE_IN_HTML = r"(?:&(?:quot|apos|#3[49]|#x2[27]);|[\"'])"
 _SIGN_IN_HTML = r"(?:\s{0,20}+(?:[:=]|is\b:?|=?-?&gt;))?+"
-_BETWEEN_TAGS = re.compile(
-    rf"{_QUOTE_IN_HTML}?+{_SIGN_IN_HTML}(?:\s{{0,20}}+</?(?![tT][dhrDHR]\b)[A-Za-z][^<>\n]{{0,100}}+>{_SIGN_IN_HTML}){{1,6}}+"
+_TAGS_IN_HTML = rf"(?:\s{{0,20}}+</?(?![tT][dhrDHR]\b)[A-Za-z][^<>\n]{{0,100}}+>{_SIGN_IN_HTML}){{1,6}}+"
+_VALUE_IN_HTML = (
     rf"\s{{0,20}}+{_QUOTE_IN_HTML}?+(?P<value>[^\s<>\"']{{4,500}}?)(?={_QUOTE_IN_HTML}|[\s<>]|\Z)"
-)  # as documents and highlighted code have it; tables are read apart
+)
+# As documents and highlighted code have it, and settings of .NET; tables are read apart.
+_BETWEEN_TAGS = re.compile(rf"{_QUOTE_IN_HTML}?+{_SIGN_IN_HTML}{_TAGS_IN_HTML}{_VALUE_IN_HTML}")
+_OF_ATTRIBUTE = re.compile(rf"[\"'][^<>\n]{{0,100}}+>{_TAGS_IN_HTML}{_VALUE_IN_HTML}")
 _INPUT = re.compile(
     r"\n[ \t]+[^\n]{0,300}?\binput_value=(?P<quote>[\"'])(?P<value>[^\"'\n]+)(?P=quote)"
 )  # of pydantic
@@ -307,12 +315,16 @@ _FILLED = re.compile(
     r"[(\[,\s]{0,20}+(?:(?P<quote>[\"'])(?P<value>[^\"'\n]{0,500}+)(?P=quote)|[\w.+-]{1,100}+)"
 )
 _MOST_FILLED = 20
+_GETS_NAMED_PLACEHOLDER = re.compile(
+    r"[`\"\]]?\s?[:=]\s?['\"]?(?:\{([^\W\d]\w{0,20})\}|\$\{?([^\W\d]\w{0,20})\}?|%\(([^\W\d]\w{0,20})\)s|:([^\W\d]\w{0,20}))"
+)
 
 
 def _filled_in(text: str, places: list[int]) -> Iterator[NamedSpan]:
     """Yield the secrets that are put in for a placeholder: ``"password={}".format("…")``, ``"token = ?", ("…",)``."""
     for place in places:
         name = WORD.match(text, place)
+        yield from _filled_in_by_name(text, name) if name else ()
         gets = _GETS_PLACEHOLDER.match(text, name.end()) if name else None
         if name is None or gets is None or not is_secret_name(name[0]):
             continue
@@ -331,6 +343,17 @@ def _filled_in(text: str, places: list[int]) -> Iterator[NamedSpan]:
                 yield (*element.span("value"), name[0])
 
 
+def _filled_in_by_name(text: str, name: re.Match[str]) -> Iterator[NamedSpan]:
+    """Yield the secret that is put in for a placeholder with a name: ``"token: {t}".format(t="…")``."""
+    gets = _GETS_NAMED_PLACEHOLDER.match(text, name.end())
+    if gets is None or not is_secret_name(name[0]):
+        return
+    given = re.compile(rf"\b{gets[gets.lastindex or 1]}[\"']?\s?[=:]\s?([\"'])(?P<value>[^\"'\n]{{1,500}})\1")
+    found = given.search(text, gets.end(), gets.end() + _AROUND)
+    if found and is_secret_value(name[0], found["value"]):
+        yield (*found.span("value"), name[0])
+
+
 def _is_word(value: str) -> bool:
     return is_opaque(value) and not is_placeholder(value) and not ATTRIBUTES.fullmatch(value)
 
@@ -345,10 +368,12 @@ _FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, s
     (_ENTRY, lambda _before: True, _is_argument_of_name),
     (_ELEMENT, "<:>\"'".__contains__, is_secret_value),
     (_BETWEEN_TAGS, lambda _before: True, _is_argument_of_name),
+    (_OF_ATTRIBUTE, "\"'".__contains__, _is_argument_of_name),
     (_INPUT, "\n".__contains__, is_secret_value),
     (_ISSUE, "\"'".__contains__, is_secret_value),
     (_QUOTED, lambda before: before not in {"'", '"'}, is_secret_value),
     (_WORD_AFTER, lambda _before: True, lambda _name, value: _is_word(value.rstrip(".:!?"))),
+    (_LINE_BELOW, lambda _before: True, lambda _name, value: _is_word(value)),
 )
 
 
@@ -520,9 +545,7 @@ class _Reader:
         bracket.strings += [] if "[redacted:" in value else [value]
         name = bracket.compared
         if not name and (_KEY_FOLLOWS.match(self._text, after) is None or self._is_assigned(start)):
-            is_pair = (
-                bracket.paired and is_opaque(value) and (bracket.sets or _CLOSES.match(self._text, after))
-            )
+            is_pair = bracket.paired and is_opaque(value) and (bracket.sets or self._closes_pair(after))
             name = bracket.secret or (bracket.paired if is_pair else "")
             if not name and bracket.called and is_opaque(value):
                 name = bracket.called
@@ -538,6 +561,11 @@ class _Reader:
             self._found += [(*span, value) for span in bracket.values if is_opaque(self._text[slice(*span)])]
         elif len(bracket.values) < _MAX_VALUES:
             bracket.values.append((start, end))
+
+    def _closes_pair(self, after: int) -> bool:
+        """Whether a pair ends here: in parentheses, or in a list of lists."""
+        closing = _CLOSES.match(self._text, after)
+        return closing is not None and (closing[0][-1] == ")" or len(self._brackets) > 2)  # noqa: PLR2004 -- the text's, and two
 
     def _is_last_argument(self, value: str, after: int) -> bool:
         """Whether a string is the last argument without a name, and may be a password."""

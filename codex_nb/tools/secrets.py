@@ -193,6 +193,7 @@ def split_words(name: str) -> list[str]:
 def _is_secret(name: str) -> bool:
     if _STEM.search(name) is None:
         return False
+    name = name.removeprefix("cls.")  # a class's own, and no class token
     # ``-DapiKey=…`` and ``-PapiKey=…`` define a property.
     if name[:1] == "P" and name[1:2].islower() and _is_secret(name[1:]):
         return True
@@ -499,7 +500,10 @@ _HASHED = (
 )
 _SIGNATURE = r"(?i:[?&](?:sig|signature|x-amz-signature|x-goog-signature)=)(?P<value>[A-Za-z0-9%+/_-]{16,}=*)"
 _QUERY = r"[?&](?:key|code)=(?P<value>[A-Za-z0-9%._~-]{16,})"
-_SQLPLUS = r"\bsqlplus[ \t]++(?:-\w++[ \t]++){0,3}+[\w.$#]{1,60}/(?P<value>[^\s@/\"']{4,100})"
+_OF_ORACLE = (
+    r"\b(?:(?:sqlplus|sqlldr|impdp|expdp|rman)[ \t]++(?:-?\w++[ \t]++){0,3}+|jdbc:oracle:\w{1,10}:)(?:userid=)?"
+    r"[\w.$#]{1,60}/(?P<value>[^\s@/\"']{4,100})"
+)
 _SINGLE = (
     r"[ \tn](?:(?<!n)-(?:src|dest)?(?:store|key)pass[ \t]++|(?<!n)/p:|(?<=\bn)et[ \t]++user[ \t]++[\w.-]{1,60}[ \t]++"
     r"|(?<=\bn)et[ \t]++use[ \t]++(?:\w:[ \t]++)?\\\\[^\s]{1,200}+[ \t]++)[\"']?(?P<value>[^\s\"'*/][^\s\"']{3,100})"
@@ -563,11 +567,21 @@ _POSITIONAL = (
     r"(?:rabbitmqctl[ \t]++(?:add_user|change_password)|poetry[ \t]++config[ \t]++http-basic\.\S{1,60}"
     r"|mosquitto_passwd[ \t]++-b[ \t]++\S{1,60}|bw[ \t]++login)[ \t]++\S{1,60}[ \t]++"
     r"|(?:poetry[ \t]++config[ \t]++pypi-token\.\S{1,60}|vault[ \t]++(?:operator[ \t]++)?unseal|cargo[ \t]++login"
-    r"|bw[ \t]++unlock|qpdf[ \t]++--encrypt|pdftotext[ \t]++-[uo]pw|openssl[ \t]++passwd[ \t]++-\w++"
+    r"|wpa_passphrase[ \t]++\S{1,60}|bw[ \t]++unlock"
+    r"|qpdf[ \t]++--encrypt|pdftotext[ \t]++-[uo]pw|openssl[ \t]++passwd[ \t]++-\w++"
     r"|schtasks[^\n]{1,150}?/rp|signtool[^\n]{1,150}?/p)[ \t]++"
 )
 _POSITIONAL_HINTS = (
-    *("rabbitmqctl", "poetry config", "mosquitto_passwd", "bw login", "bw unlock", "unseal ", "cargo login"),
+    *(
+        "rabbitmqctl",
+        "poetry config",
+        "mosquitto_passwd",
+        "bw login",
+        "bw unlock",
+        "unseal ",
+        "cargo login",
+        "wpa_passphrase ",
+    ),
     *("qpdf ", "pdftotext ", "openssl passwd", "schtasks ", "signtool "),
 )
 _BY_POSITION = rf"\b(?:{_POSITIONAL})[\"']?(?P<value>[^\s\"'-][^\s\"']{{3,}})"
@@ -881,7 +895,12 @@ KEY_FORMATS = (
             ),
             ("a bearer token", ("authorization",), _AUTHORIZATION, is_opaque),
             ("a token in an address", ("?key=", "&key=", "?code=", "&code="), _QUERY, is_opaque),
-            ("a password of a command", ("sqlplus ",), _SQLPLUS, _is_argument),
+            (
+                "a password of a database",
+                ("sqlplus ", "sqlldr ", "impdp ", "expdp ", "rman ", "jdbc:oracle:"),
+                _OF_ORACLE,
+                _is_argument,
+            ),
             (
                 "a password of a command",
                 ("storepass", "keypass", "net user ", "net use ", " /p:"),
@@ -998,7 +1017,8 @@ LOGINS = word_set(
 )
 CALLS_WITH_KEYS = word_set(
     "openai asyncopenai anthropic asyncanthropic github gitlab fernet hmac.new minio fred oauthhandler newsapiclient"
-    " telegramclient decrypt groq mistral pinecone hfapi inferenceclient webclient telebot pro_api aes.new"
+    " telegramclient twilio.rest.client urlsafeserializer urlsafetimedserializer"
+    " timestampsigner decrypt groq mistral pinecone hfapi inferenceclient webclient telebot pro_api aes.new"
 )
 _CALLS = BytesAhoCorasick(f"{name}(".encode() for name in LOGINS | CALLS_WITH_KEYS | {"connect"})
 
