@@ -313,12 +313,20 @@ async def open_profile_at(
 ) -> AsyncIterator[Profile]:
     """Open a profile for one piece of work on the running loop; ``folder`` is the current one unless it is given."""
     environ = codex_environment(environ, profile)
-    settings = load_settings(environ, profile=profile, folder=folder or Path.cwd(), machine=machine)
+    settings = load_settings(environ, profile=profile, folder=folder or working_folder(), machine=machine)
     opened = make_profile(settings, environ)
     try:
         yield opened
     finally:
         await asyncio.shield(opened.close())
+
+
+def working_folder() -> Path:
+    """Return the folder that this process works in, the root where it has been deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
 
 
 def open_profile(
@@ -330,7 +338,7 @@ def open_profile(
     """
     external = find_token_provider(token_provider) if token_provider else None
     environ = codex_environment(Environment(), profile)
-    settings = load_settings(environ, profile=profile, overrides=overrides, folder=folder or Path.cwd())
+    settings = load_settings(environ, profile=profile, overrides=overrides, folder=folder or working_folder())
     return make_profile(settings, environ, external=external)
 
 

@@ -285,11 +285,11 @@ class CellRunner:
     def _is_stopped(self) -> bool:
         return self._mailbox.stop_requested or is_interrupted()
 
-    def _wait(self, is_over: Callable[[], bool]) -> None:
+    def _wait(self, is_over: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
         """Serve the front end until something is over; a stop is obeyed soon, but not before the request is known."""
-        began = time.monotonic()
+        began = clock()
         while not is_over():
-            waited = time.monotonic() - began
+            waited = clock() - began
             if waited > (STOPPED_S if self._is_stopped else ANSWER_S):
                 return
             self._pump.once(0.05)

@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -135,14 +136,22 @@ class Engine:
         if self.is_inherited:
             coroutine.close()
             raise RuntimeError("This engine belongs to the parent process; a forked child opens its own.")
-        with self._lock:
-            if self._running is None:
-                self._running = _start(self._name)
-            return self._running.loop
+        try:
+            with self._lock:
+                if self._running is None:
+                    self._running = _start(self._name)
+                return self._running.loop
+        except BaseException:
+            coroutine.close()
+            raise
+
+
+_clock = time.monotonic
 
 
 def _start(name: str) -> _Running:
     loop = asyncio.new_event_loop()
+    loop.time = _clock  # type: ignore[method-assign]  # a notebook may freeze the clock, or replace it
     ready = threading.Event()
     loop.call_soon(ready.set)
     thread = threading.Thread(target=_run_loop, args=(loop,), name=name, daemon=True)

@@ -217,10 +217,12 @@ class Pump(contextlib.AbstractContextManager["Pump"]):
         self.close()
 
 
-def serve_until(pump: Pump, is_over: Callable[[], bool], seconds: float) -> None:
+def serve_until(
+    pump: Pump, is_over: Callable[[], bool], seconds: float, clock: Callable[[], float] = time.monotonic
+) -> None:
     """Serve messages until ``is_over`` returns True or the kernel is interrupted, for at most ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not (is_over() or is_interrupted()) and (left := deadline - time.monotonic()) > 0:
+    deadline = clock() + seconds
+    while not (is_over() or is_interrupted()) and (left := deadline - clock()) > 0:
         pump.once(min(left, LONGEST_WAIT_S))
 
 

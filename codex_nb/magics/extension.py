@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from copy import copy
 from functools import partial, reduce
 from itertools import islice
 from pathlib import Path
+from traceback import walk_tb
 from types import FunctionType, GenericAlias, ModuleType, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -52,6 +53,7 @@ MAX_FILES = 200
 MAX_DESCRIBED = 50
 MOST_ENTRIES = 20_000
 ABOUT_LENGTH = 40
+LONGEST_REASON = 300
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
 _KINDS = ((type, "class"), (ModuleType, "module"), (FunctionType, "function"))
 
@@ -425,6 +427,10 @@ class CodexMagics(Magics, SessionConfig):
             raise UsageError(visible_text(error.line)) from None
         except CodexError as error:
             raise one_line_error(error) from None
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- its traceback would quote what was sent and received
+            raise one_line_error(unexpected_error(error)) from None
 
     def after_cell(self, result: Any) -> None:
         """Offer help below a cell that failed, where that is wished."""
@@ -450,6 +456,28 @@ def one_line_error(error: CodexError) -> CodexError:
     line = name if error.is_shown else f"{name}: {text}"
     shown._render_traceback_ = partial(list, (line,))  # type: ignore[attr-defined]  # IPython asks for it
     return shown
+
+
+def unexpected_error(error: Exception) -> CodexError:
+    """Return an error that is none of ours as one that names its place.
+
+    It may come from what the notebook has put in the place of a part of Python.
+    """
+    text = type(error).__name__
+    with suppress(Exception):  # what is missing may be needed for this, too
+        from codex_nb.host.shell import error_line
+        from codex_nb.session.outbound import Redactor
+
+        text = Redactor({})(error_line(error)[:LONGEST_REASON])
+    places = [
+        f"{name} (line {line})"
+        for frame, line in walk_tb(error.__traceback__)
+        if (name := str(frame.f_globals.get("__name__"))).startswith("codex_nb.")
+    ]
+    return CodexError(
+        f"codex_nb failed in {places[-1] if places else __name__}: {text.rstrip('.')}.",
+        hint="Something in this notebook may stand in its way: restart the kernel and ask again.",
+    )
 
 
 def _reference() -> str:

@@ -227,7 +227,17 @@ class ShellSession:
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the engine and wait for it, serving widgets meanwhile; an interrupt cancels it."""
-        return self.wait_with(lambda _: coroutine)
+        begun: list[Mailbox] = []
+
+        def begin(mailbox: Mailbox) -> Coroutine[Any, Any, T]:
+            begun.append(mailbox)
+            return coroutine
+
+        try:
+            return self.wait_with(begin)
+        finally:
+            if not begun:
+                coroutine.close()  # else Python complains of it beside the error
 
     def wait_with(self, make: Callable[[Mailbox], Coroutine[Any, Any, T]]) -> T:
         """Like :meth:`wait`, for a coroutine that calls functions on this thread through the mailbox it is given."""

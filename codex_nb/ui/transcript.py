@@ -166,8 +166,12 @@ class TranscriptOutput:
             self.live.send({"kind": "frame", "ops": operations})
 
     def _full_message(self) -> Message:
-        # to a page that shows nothing yet all is new
-        self._views, self._keys, self._sent_activity = {}, itertools.count(1), None
+        if self._views and (missed := self._news()):  # by the views that were drawn before
+            self.live.send({"kind": "frame", "ops": missed})
+        # to a view that shows nothing yet all is new
+        parts = self._layout.parts_of(self._index)
+        self._views = {name: part_view_for(parts[name], view.key) for name, view in self._views.items()}
+        self._sent_activity = None
         return {**self._common, "kind": "full", "ops": self._news(), "elapsed": self._stopwatch.seconds}
 
     def _news(self) -> list[Operation]:
@@ -347,15 +351,17 @@ class Transcript:
             for each in outputs:
                 each.release()
 
-    def _wait_until(self, is_over: Callable[[], bool], seconds: float) -> None:
+    def _wait_until(
+        self, is_over: Callable[[], bool], seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Wait; on the cell's thread, front-end messages are served meanwhile."""
         if is_over():
             return
         if self._wait is not None and threading.get_ident() == self._thread:
             self._wait(is_over, seconds)
             return
-        deadline = time.monotonic() + seconds
-        while not is_over() and time.monotonic() < deadline:
+        deadline = clock() + seconds
+        while not is_over() and clock() < deadline:
             time.sleep(POLL_S)
 
     def fall_back(self) -> OutputHandle | None:

@@ -374,11 +374,12 @@ class LiveOutput:
         elif not self.is_closed:
             self._comm.send(message)
 
-    def redraw(self) -> None:
-        """Send everything again."""
+    def redraw(self, view: str | None = None) -> None:
+        """Send everything again, to one view or to all: what is pressed or typed in the others stays as it is."""
         if self.ready and not self.is_closed:
             location = {"model_id": self.model_id, "is_captured": self._location is not Location.CELL}
-            self._comm.send(self._full_message() | location)
+            only = {} if view is None else {"view": view}
+            self._comm.send(self._full_message() | location | only)
 
     def end(self, bundle: MimeBundle, message: Message, *, stays_open: bool = False) -> None:
         """Replace the widget by its bundle; ``message`` tells the front end what to add while the page is open.
@@ -464,7 +465,7 @@ class LiveOutput:
                 self._views[view] = bool(message.get("visible", True))
                 self._redraws_in_place = bool(message.get("document", True))
                 self.ready = True
-                self.redraw()
+                self.redraw(view)
                 self._send_waiting()
             case "visible" if view in self._views:
                 self._views[view] = bool(message.get("visible"))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
@@ -126,6 +127,28 @@ def test_a_rejection_has_a_comment_by_keyboard_only(open_notebook: Callable[...,
     notebook.wait_for_text(1, "Python (rejected)")
     told = notebook.output(1).locator(".codex-call .highlight + pre")
     assert told.evaluate("node => getComputedStyle(node).wordBreak") == "normal"
+
+
+@only_lab
+def test_a_press_is_heard_and_an_edit_stays_while_another_view_is_opened(
+    open_notebook: Callable[..., NotebookPage],
+) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_call('print(1)'))", LEFT])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    press(notebook, "Edit")
+    notebook.output(1).locator("textarea.codex-editor").fill("print(4711)")
+    notebook.output(1).locator(".codex-approve").hover()
+    notebook.page.mouse.down()
+    notebook.command("notebook:create-output-view")
+    expect(notebook.page.locator(".codex-live .codex-approve")).to_have_count(2)
+    notebook.page.mouse.up()
+    notebook.cell(2).locator(".jp-InputPrompt").first.click()  # the new view is the front end's current one
+    notebook.wait_until_run(1)
+    notebook.run(2)
+    notebook.wait_for_text(2, "code='print(4711)'")
+    assert notebook.script_errors == []
 
 
 @only_lab

@@ -162,7 +162,7 @@ def test_a_preview_that_cannot_be_drawn_is_no_silence(
 
     monkeypatch.setattr(notebook.shell.display_pub, "publish", failing)
     notebook.run("%config CodexMagics.display = 'html'")
-    assert str(notebook.run("%codex context").failure) == "the front end is gone"
+    assert "the front end is gone" in str(notebook.run("%codex context").failure)
 
 
 @pytest.mark.usefixtures("codex_home")

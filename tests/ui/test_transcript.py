@@ -290,6 +290,24 @@ def test_a_reloaded_page_gets_everything_again(harness: Harness) -> None:
     assert (after.sections, after.status) == (before.sections, before.status)
 
 
+@pytest.mark.parametrize("visible", [True, False])
+def test_a_view_that_is_opened_draws_no_other_anew_and_all_show_the_same(
+    harness: Harness, *, visible: bool
+) -> None:
+    harness.play(ReasoningDone("r1", "thought"), TextDelta("m1", "- a\n- b\n\nte"), *call())
+    harness.comm.says("visible", visible=visible)
+    harness.play(ApprovalRequested(REQUEST), TextDelta("m1", "xt"))
+    harness.comm.ready("v2")
+    harness.play(TextDone("m1", "- a\n- b\n\ntext"), TextDelta("m2", "open `code"))
+    shown = {}
+    for view in ("v1", "v2"):
+        own = [m for m in harness.comm.sent if m["kind"] in {"full", "frame"} and m.get("view", view) == view]
+        first = next(at for at, message in enumerate(own) if message["kind"] == "full")
+        shown[view] = FakePage().draw([message["ops"] for message in own[first:]])
+        assert [message["kind"] for message in own].count("full") == 1
+    assert shown["v1"].sections == shown["v2"].sections
+
+
 def test_nothing_is_sent_to_a_page_that_nobody_sees_and_all_of_it_comes_in_one_piece() -> None:
     harness = Harness()
     harness.comm.ready(visible=False)

@@ -42,16 +42,14 @@ const OPERATIONS = {
     section.slots.code.open.parentElement.hidden = false;
   },
   output(view, operation, section) {
-    const isOpen = operation.is_live || section.output?.open;
-    section.output?.remove();
-    section.output = element("details", "codex-output");
-    section.output.open = Boolean(isOpen);
-    section.output.append(
-      element("summary", "", view.labels.output),
-      element("pre", "", operation.text),
-    );
-    section.node.append(section.output);
-    keepReachable(section.output);
+    if (!section.output) {
+      section.output = element("details", "codex-output");
+      section.output.open = Boolean(operation.is_live);
+      section.output.append(element("summary", "", view.labels.output), element("pre"));
+      section.node.append(section.output);
+      keepReachable(section.output);
+    }
+    section.output.querySelector("pre").textContent = operation.text;
   },
   plan(view, operation, section) {
     section.remark.textContent = operation.remark;

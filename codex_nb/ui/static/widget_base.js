@@ -34,7 +34,9 @@ function receive(widget, message) {
   const { kind } = widget;
   switch (message.kind) {
     case "full":
-      widget.views.forEach((view) => drawWhole(view, message));
+      widget.views.forEach((view) => {
+        if (!message.view || message.view === view.id) drawWhole(view, message);
+      });
       break;
     case "request":
       answerRequest(widget.model, message);
@@ -54,11 +56,14 @@ function receive(widget, message) {
       break;
     default:
       kind.widgetMessages?.[message.kind]?.(widget, message);
-      widget.views.forEach((view) => kind.messages?.[message.kind]?.(view, message));
+      widget.views.forEach((view) => {
+        if (view.isDrawn) kind.messages?.[message.kind]?.(view, message);
+      });
   }
 }
 
 function drawWhole(view, message) {
+  view.isDrawn = true;
   view.labels = message.labels;
   view.widget.family = message.family;
   view.noteArea();
