@@ -506,7 +506,6 @@ def runs_of(shell: Any, recorder: OutputRecorder | None) -> tuple[Run, ...]:
 
 
 def _history_outputs(results: Mapping[int, Any], count: int | None) -> tuple[dict[str, Any], ...]:
-    """Return the results of a cell in IPython's history."""
     outputs = () if count is None else results.get(count, ())
     return tuple(
         {"output_type": "execute_result", "data": dict(each.bundle), "metadata": {}, "execution_count": count}

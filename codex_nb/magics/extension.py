@@ -232,7 +232,6 @@ def _kind_of(name: str, value: object, *, is_described: bool = True) -> tuple[st
 
 
 def _names_in(owner: object) -> Mapping[str, Any]:
-    """Return what a module or a class holds."""
     is_class = issubclass(type(owner), type)
     return class_vars(owner) if is_class else vars_of(owner)  # type: ignore[arg-type]  # a class, as just checked
 
