@@ -40,8 +40,8 @@ def loads(text: str | bytes, *, keep_surrogates: bool = False) -> Any:
         value = _DECODER.decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("the JSON text is nested too deeply") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _ensure_shallow(value)
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        raise ValueError("the JSON text is nested too deeply")
     if not keep_surrogates and _SURROGATE.search(text):
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
@@ -69,16 +69,13 @@ def _finite(text: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
-def _ensure_shallow(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        tables = [one for one in level if isinstance(one, dict)]
-        lists = [one for one in level if isinstance(one, list)]
-        level = [inner for one in tables for inner in one.values() if isinstance(inner, dict | list)]
-        level += [inner for one in lists for inner in one if isinstance(inner, dict | list)]
-        if not level:
-            return
-    raise ValueError("the JSON text is nested too deeply")
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and arrays lie within each other on more than so many levels."""
+    level: list[Any] = [[value]]
+    for _ in range(levels + 1):
+        held = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [inner for values in held for inner in values if isinstance(inner, dict | list)]
+    return bool(level)
 
 
 def needs_care(raw: bytes) -> bool:

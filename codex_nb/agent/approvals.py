@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Any, Generic
 from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.labels import AGENT_TOOLS
 from codex_nb.parse import JsonObject, parse_object, parse_objects, parse_text
-from codex_nb.session.mcp import Form, form_tool, read_form
+from codex_nb.session.mcp import Form, foreign_tool, form_tool, read_form
 from codex_nb.tools.approval import DecisionKind, Effect
-from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
+from codex_nb.tools.base import A, Arguments, CallDisplay, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from codex_nb.agent.app_server import Message
     from codex_nb.tools.approval import ApprovalRequest, Approved, Decision
-    from codex_nb.tools.base import Ports
 
 SHELL, PATCH = "shell", "apply_patch"
 
@@ -99,20 +97,10 @@ class McpCall(Arguments):
         )
 
 
-async def _answered_elsewhere(approved: Approved[Any], ports: Ports) -> ToolResult:
-    """Stand for what the agent itself does once it has been told yes."""
-    del approved, ports
-    return ToolResult("")
-
-
-def _tool(name: str, arguments: type[A], effect: Effect = Effect.EXECUTE) -> Tool[A]:
-    return Tool(name, "", arguments, effect, _answered_elsewhere, AGENT_TOOLS[name], "")
-
-
-shell_tool = _tool(SHELL, Command)
-patch_tool = _tool(PATCH, Patch, Effect.EDIT)
-permissions_tool = _tool("permissions", Permissions)
-mcp_tool = _tool("mcp", McpCall)
+shell_tool = foreign_tool(SHELL, Command)
+patch_tool = foreign_tool(PATCH, Patch, Effect.EDIT)
+permissions_tool = foreign_tool("permissions", Permissions)
+mcp_tool = foreign_tool("mcp", McpCall)
 
 
 @dataclass(frozen=True)

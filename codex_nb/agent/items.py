@@ -66,6 +66,7 @@ LONGEST_REASON = 500
 _QUIET = frozenset(
     {"userMessage", "functionCallOutput", "hookPrompt", "sleep", "enteredReviewMode", "exitedReviewMode"}
 )
+_APPROVED_FIRST = frozenset({"commandExecution", "fileChange", "dynamicToolCall"})
 _STEP_STATES = {"inProgress": "in_progress"}
 _SEARCH_ACTIONS = {"openPage": "open_page", "findInPage": "find_in_page"}
 
@@ -209,11 +210,7 @@ class AgentItems:
         number = next(self._numbers)
         self.open[item_id] = (number, item)
         events: list[TurnEvent] = [ToolCallReady(number, name, _arguments(item), item_id)]
-        if kind not in {
-            "commandExecution",
-            "fileChange",
-            "dynamicToolCall",
-        }:  # which start when they are approved
+        if kind not in _APPROVED_FIRST:
             events.append(ToolStarted(number))
         return events
 

@@ -327,15 +327,13 @@ class AgentTurn(Turn):
         rules, effect = self.tool_context.rules, asked.tool.effect
         if asked.is_question:
             return None
-        if isinstance(asked.arguments, McpCall) and not self._uses(asked.arguments):
-            return Decision(DecisionKind.REJECT, message=SWITCHED_OFF, by="policy")
+        if isinstance(call := asked.arguments, McpCall):
+            names = {call.server, f"mcp__{call.server}__{call.tool}"}
+            if not self.asked.uses_servers or not self.asked.without.isdisjoint(names):
+                return Decision(DecisionKind.REJECT, message=SWITCHED_OFF, by="policy")
         if effect not in OFFERED[rules.policy]:
             return Decision(DecisionKind.REJECT, message=NOT_OFFERED, by="policy")
         return rules.decide(effect, asked.tool.key(asked.arguments))
-
-    def _uses(self, call: McpCall) -> bool:
-        names = {call.server, f"mcp__{call.server}__{call.tool}"}
-        return self.asked.uses_servers and self.asked.without.isdisjoint(names)
 
     async def _tell(self, server: AppServer, decision: Decision) -> None:
         """Tell the model what the user says to a rejection; end the turn where that is what they decided."""

@@ -25,7 +25,7 @@ from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
 from codex_nb.http import httpx, is_secure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -260,9 +260,8 @@ class CredentialManager:
         async with self._gate:
             held = self._credentials
             if held is not None and not held.same_bearer(rejected):
-                ensure_same_account(
-                    rejected, held
-                )  # a request begun before a sign-in ends as the account it began with
+                # a request begun before a sign-in ends as the account it began with
+                ensure_same_account(rejected, held)
                 return RetryCredentials(held)
             if rejected.agent is not None:
                 return await self._register_again(rejected)
@@ -446,11 +445,6 @@ class BearerAuth(httpx.Auth):
     def __init__(self, manager: CredentialManager, settings: Settings) -> None:
         self._manager = manager
         self._settings = settings
-
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Raise RuntimeError: refreshing credentials needs the event loop."""
-        del request
-        raise RuntimeError("codex_nb signs requests of httpx.AsyncClient only.")
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign and send the request; after a 401, repeat it with other credentials if there are any."""

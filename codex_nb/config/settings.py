@@ -107,11 +107,11 @@ class Settings:
     ``restricts_every_login``: a login that is not allowed stops a provider with a key of its own, too, as in the CLI.
     ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
     ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``transport`` is how questions
-    travel; "auto" is a websocket where it is known to work. ``residency`` is the region in
-    which an administrator wants requests to be processed. ``model_context_window`` is in tokens and takes the place of
-    the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``disabled_skills``
-    are names, and paths of ``SKILL.md``; ``system_skills`` is the folder of an administrator's. ``mcp_servers`` are
-    asked for their tools, and a question waits ``mcp_grace_s`` seconds for those that are not required.
+    travel; "auto" is a websocket where it is known to work. ``residency`` is the region in which an administrator wants
+    requests to be processed. ``model_context_window`` is in tokens and takes the place of the model's own;
+    ``model_catalog_json`` is a file that takes the place of every list of models. ``disabled_skills`` are names, and
+    paths of ``SKILL.md``; ``system_skills`` is the folder of an administrator's. ``mcp_servers`` are asked for their
+    tools, and a question waits ``mcp_grace_s`` seconds for those that are not required.
     ``web_search`` is None where nothing is configured, ``allowed_searches`` for no requirement. ``origins`` says of
     each setting that is not a default where it comes from; ``allowed_approvals`` are the CLI's approval policies that
     an administrator allows, None for all of them. ``agent_config`` is what Codex's own agent is told of the user's

@@ -24,7 +24,7 @@ from codex_nb.host.shell import (
     remove_listener,
 )
 from codex_nb.tools.introspection import exact_text, snapshot
-from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run, cell_of, tags_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -147,7 +147,7 @@ class OutputRecorder:
             info.cell_id,
             self._request_id(),
             self._shell.displayhook.prompt_count,
-            _tags_in(current_request(self._kernel).get("metadata")),
+            tags_in(current_request(self._kernel).get("metadata")),
             _identities(self._shell.user_ns),
         )
         if execution.run().cell.is_skipped:
@@ -162,7 +162,8 @@ class OutputRecorder:
             self._forget_old_runs()
             self._running.append((info, execution))
             self._by_request[execution.request] = execution
-            self._forget_old_cells()
+            while len(self._executions) > _CELL_LIMIT:
+                self._forget(self._executions.pop(0))
 
     def _place(self, execution: _Execution) -> None:
         for index, known in enumerate(self._executions):
@@ -179,9 +180,8 @@ class OutputRecorder:
         if error is not None:
             from codex_nb.tools.describe import format_error  # not to be loaded with the extension
 
-            error_text = format_error(
-                error
-            )  # not the exception, whose frames would keep the cell's values alive
+            # not the exception, whose frames would keep the cell's values alive
+            error_text = format_error(error)
         with self._lock:
             ended = [execution for info, execution in self._running if info is result.info]
             if not ended and self._running and error_text:
@@ -266,20 +266,10 @@ class OutputRecorder:
             oldest = next((each for each in self._runs if not each.run().cell.is_skipped), self._runs[0])
             self._runs.remove(oldest)
 
-    def _forget_old_cells(self) -> None:
-        while len(self._executions) > _CELL_LIMIT:
-            self._forget(self._executions.pop(0))
-
     def _request_id(self) -> str:
         if self._kernel is None:
             return f"cell {self._shell.displayhook.prompt_count}"
         return str(current_request(self._kernel).get("header", {}).get("msg_id", ""))
-
-
-def _tags_in(metadata: Any) -> frozenset[str]:
-    """Return the tags in a cell's metadata, which JupyterLab and Notebook send with the code of a cell that runs."""
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
 
 
 def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
@@ -304,9 +294,7 @@ def _displayed_error(collector: OutputCollector) -> str:
 
 
 ASK_TIMEOUT_S = 2.0
-OUTPUT_LIMIT = (
-    4_000  # characters of each output that the open document gives away: more than any question tells
-)
+OUTPUT_LIMIT = 4_000  # characters of an output that the open document gives away: more than a question tells
 _FILE_LIMIT = 512_000_000
 _log = logging.getLogger(__name__)
 
@@ -399,28 +387,7 @@ def current_source(shell: Any) -> str | None:
 def cells_of(notebook: Mapping[str, Any]) -> tuple[Cell, ...]:
     """Return the cells of an nbformat 4 dict; malformed parts are skipped."""
     cells = notebook.get("cells")
-    return tuple(_cell(each) for each in cells if isinstance(each, dict)) if isinstance(cells, list) else ()
-
-
-def _cell(raw: Mapping[str, Any]) -> Cell:
-    kind = raw.get("cell_type")
-    outputs = raw.get("outputs")
-    count = raw.get("execution_count")
-    cell_id = raw.get("id")
-    return Cell(
-        kind if kind in {"code", "markdown"} else "raw",
-        _source_text(raw.get("source")),
-        cell_id if isinstance(cell_id, str) else None,
-        tuple(each for each in outputs if isinstance(each, dict)) if isinstance(outputs, list) else (),
-        count if isinstance(count, int) else None,
-        _tags_in(raw.get("metadata")),
-    )
-
-
-def _source_text(source: Any) -> str:
-    if isinstance(source, list):
-        return "".join(each for each in source if isinstance(each, str))
-    return source if isinstance(source, str) else ""
+    return tuple(cell_of(each) for each in cells if isinstance(each, dict)) if isinstance(cells, list) else ()
 
 
 def snapshot_of_reply(
@@ -539,7 +506,6 @@ def runs_of(shell: Any, recorder: OutputRecorder | None) -> tuple[Run, ...]:
 
 
 def _history_outputs(results: Mapping[int, Any], count: int | None) -> tuple[dict[str, Any], ...]:
-    """Return the results of a cell in IPython's history."""
     outputs = () if count is None else results.get(count, ())
     return tuple(
         {"output_type": "execute_result", "data": dict(each.bundle), "metadata": {}, "execution_count": count}

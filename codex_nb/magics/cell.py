@@ -495,10 +495,8 @@ def _ports(
 def show_preview(session: ShellSession, line: str, text_of: Callable[[TurnRequest, Preview], str]) -> None:
     """Show what the next question would send, as an answer is shown: only then can an open document be read."""
     profile, options = session.profile(), parse_options(line)
-    with suppress(AuthError):
-        session.wait(
-            profile.credentials.current()
-        )  # credentials that were read are redacted here as they will be then
+    with suppress(AuthError):  # credentials that were read are redacted here as they will be then
+        session.wait(profile.credentials.current())
     question = make_question(session, options, profile)
     with showing(session) as opened:
         reading = read_for(session, options.prompt, opened.transcript)

@@ -234,7 +234,6 @@ def _kind_of(name: str, value: object, *, is_described: bool = True) -> tuple[st
 
 
 def _names_in(owner: object) -> Mapping[str, Any]:
-    """Return what a module or a class holds."""
     is_class = issubclass(type(owner), type)
     return class_vars(owner) if is_class else vars_of(owner)  # type: ignore[arg-type]  # a class, as just checked
 
@@ -273,7 +272,9 @@ class CodexMatcher:
                     context.full_text, context.cursor_line, context.text_until_cursor
                 )
                 fitting = [each for each in candidates if each.text.startswith(fragment)]
-                if _is_magic_line(context):  # of which IPython runs what stands in braces, before it is ours
+                line = context.text_until_cursor
+                if _LINE_MAGIC.match(line) or _CELL_MAGIC.match(line):
+                    # IPython runs what stands in braces before the line is ours.
                     fitting = [each for each in fitting if "{" not in each.text]
                 found = {each.text: each for each in fitting if _is_visible(each.text)}
             except CodexError:  # the next question tells of a config.toml that cannot be read, not Tab
@@ -369,11 +370,6 @@ class CodexMatcher:
         return start, [
             each._replace(text=f"{quote}{each.text}" if quote else f'"{each.text}"') for each in values
         ]
-
-
-def _is_magic_line(context: CompletionContext) -> bool:
-    line = context.text_until_cursor
-    return _LINE_MAGIC.match(line) is not None or _CELL_MAGIC.match(line) is not None
 
 
 def _is_visible(text: str) -> bool:

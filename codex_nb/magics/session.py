@@ -654,16 +654,13 @@ def explained_run(snapshot: NotebookSnapshot | None, runs: Iterable[Run]) -> Run
     asked_about = [run for run in runs if not (run.deleted or is_question(run.cell))]
     if snapshot is None or snapshot.current is None or snapshot.origin == "kernel":
         return asked_about[-1] if asked_about else None
-    cell = next((each for each in reversed(snapshot.cells[: snapshot.current]) if _has_code(each)), None)
+    above = (each for each in reversed(snapshot.cells[: snapshot.current]) if each.source.strip())
+    cell = next((each for each in above if each.kind == "code" and not is_question(each)), None)
     if cell is None:
         return None
     source, ids = cell.source.strip(), {None, cell.cell_id}
     ran = [run for run in asked_about if run.cell.source.strip() == source and run.cell.cell_id in ids]
     return Run(cell, error=ran[-1].error if ran else "")
-
-
-def _has_code(cell: Cell) -> bool:
-    return cell.kind == "code" and bool(cell.source.strip()) and not is_question(cell)
 
 
 def fix_options(options: CellOptions, failed: Run, *, below: bool = False) -> CellOptions:

@@ -337,10 +337,8 @@ def fix(session: ShellSession, line: str) -> None:
     if failed is None:
         raise NoFailedCell("No cell has failed here yet.")
     options = fix_options(options, failed, below=below)
-    if options.subject is not None:
-        options.subject(
-            unread
-        )  # a cell that the kernel knows to be excluded is refused before anything is shown
+    if options.subject is not None:  # a cell that is known to be excluded is refused before anything is shown
+        options.subject(unread)
     answer_cell(session, options)
 
 

@@ -170,7 +170,7 @@ def to_mimebundle(
     return {
         "text/html": _html_of(output, render),
         "text/markdown": _markdown_of(output, write),
-        "text/plain": _plain_of(output),
+        "text/plain": visible_text(_paragraphs([*map(_plain, output.parts), SEPARATOR.join(output.footer)])),
     }
 
 
@@ -259,10 +259,6 @@ def _markdown(part: OutputPart, write: Callable[[str], str]) -> str:
             return f"*{escape_markdown(part.text)}*"
         case _:
             assert_never(part)
-
-
-def _plain_of(output: AnswerOutput) -> VisibleText:
-    return visible_text(_paragraphs([*map(_plain, output.parts), SEPARATOR.join(output.footer)]))
 
 
 def _plain(part: OutputPart) -> str:
@@ -366,7 +362,8 @@ class BlockSplitter:
         if not self._worth_parsing(before, end):
             return None
         tokens = self._blocks_until(end)
-        if tokens and tokens[-1].type in ENDED_BY_BLANK and _is_blank_before(self.source, end):
+        last_line = self.source[self.source.rfind("\n", 0, end - 1) + 1 : end]
+        if tokens and tokens[-1].type in ENDED_BY_BLANK and not last_line.strip(" \t\n"):
             return self._take(end, tokens, [], inside_list=False)
         index, line = _last_block(tokens)
         if not line:
@@ -426,11 +423,6 @@ def _closing_fence(tokens: list[Token], source: str) -> re.Pattern[str] | None:
     return None if closing.search(source, source.index("\n") + 1) else closing
 
 
-def _is_blank_before(source: str, end: int) -> bool:
-    """Whether the line that ends at ``end`` is blank."""
-    return not source[source.rfind("\n", 0, end - 1) + 1 : end].strip(" \t\n")
-
-
 EAGER_PROSE = 600  # characters up to which an unfinished block is drawn at every change that may be markup
 PROSE_GROWTH = 1.25
 EAGER_CODE = 200
@@ -438,9 +430,8 @@ CODE_GROWTH = 2
 LONGEST_DRAWN_CODE = 4_000  # characters; longer code keeps its colours so far until it is finished
 
 _MAY_BE_MARKUP = re.compile(r"[\\`*_~$<>\[\])|#&;]|\n(?![^\W\d_])")
-_ONLY_A_MARKER = re.compile(
-    r"\s*+(?:(?:[-+*>#=:|]++|\d{1,9}[.)]?)\s*+)?"
-)  # what may yet begin a list, a heading, a table
+# What may yet begin a list, a heading, a table.
+_ONLY_A_MARKER = re.compile(r"\s*+(?:(?:[-+*>#=:|]++|\d{1,9}[.)]?)\s*+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,18 +225,13 @@ _INLINE = (
 )
 
 
-def maths_plugin(md: MarkdownIt) -> None:
-    """Teach the parser the four pairs of delimiters."""
-    md.block.ruler.before("fence", "math_block", _display_block, {"alt": ["paragraph", "blockquote", "list"]})
-    md.inline.ruler.before("escape", "math_inline", _inline_formula)
-
-
 def _display_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
     if state.sCount[start] - state.blkIndent >= CODE_INDENT:
         return False
     first = _line(state, start)
     closing = CLOSING.get(first[:2])
-    if closing is None or not _may_open(first, closing):
+    # `$$x$$ and text` is a formula inside a paragraph.
+    if closing is None or first.find(closing, 2) not in {-1, len(first) - 2}:
         return False
     if silent:
         return True
@@ -249,12 +244,6 @@ def _display_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
     token.meta["closed"] = closed
     state.line = last + 1
     return True
-
-
-def _may_open(line: str, closing: str) -> bool:
-    # `$$x$$ and text` is a formula inside a paragraph.
-    at = line.find(closing, 2)
-    return at == -1 or at == len(line) - 2
 
 
 def _extent(state: StateBlock, start: int, end: int, closing: str) -> tuple[int, bool]:
@@ -345,7 +334,8 @@ def _parser() -> MarkdownIt:
 
     md = MarkdownIt("commonmark", {"html": False, "linkify": False, "typographer": False})
     md.enable(["table", "strikethrough"]).disable(["reference", "html_block", "html_inline"])
-    md.use(maths_plugin)
+    md.block.ruler.before("fence", "math_block", _display_block, {"alt": ["paragraph", "blockquote", "list"]})
+    md.inline.ruler.before("escape", "math_inline", _inline_formula)
     md.validateLink = is_web_link  # type: ignore[method-assign]  # the parser's documented hook
     for name in _HTML:
         md.add_render_rule(name, _render)
@@ -440,10 +430,6 @@ def _blocks(node: SyntaxTreeNode, gap: str = "\n\n") -> str:
     return gap.join(_BLOCKS[child.type](child) for child in node.children)
 
 
-def _paragraph(node: SyntaxTreeNode) -> str:
-    return _at_line_start(_inline(node.children[0]))
-
-
 def _heading(node: SyntaxTreeNode) -> str:
     text = " ".join(line.strip() for line in _inline(node.children[0]).split("\n"))
     words = text.rstrip("#")
@@ -473,17 +459,14 @@ def _quote(node: SyntaxTreeNode) -> str:
 def _table(node: SyntaxTreeNode) -> str:
     rows = [row for part in node.children for row in part.children]
     lines = ["| " + " | ".join(_cell(cell) for cell in row.children) + " |" for row in rows]
-    rule = "|" + "|".join(_rule(cell.attrGet("style")) for cell in rows[0].children) + "|"
+    marks = {"text-align:center": ":---:", "text-align:right": "---:"}
+    rule = "|" + "|".join(marks.get(str(cell.attrGet("style")), "---") for cell in rows[0].children) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def _cell(node: SyntaxTreeNode) -> str:
     # Inside a table a bar ends the cell even in code and formulas.
     return re.sub(r"(?<!\\)\|", r"\\|", _inline(node.children[0]).replace("\n", " "))
-
-
-def _rule(style: object) -> str:
-    return {"text-align:center": ":---:", "text-align:right": "---:"}.get(str(style), "---")
 
 
 def _write_display(node: SyntaxTreeNode) -> str:
@@ -572,7 +555,7 @@ def _longest_run(text: str) -> int:
 
 
 _BLOCKS: dict[str, Callable[[SyntaxTreeNode], str]] = {
-    "paragraph": _paragraph,
+    "paragraph": lambda node: _at_line_start(_inline(node.children[0])),
     "heading": _heading,
     "bullet_list": _list,
     "ordered_list": _list,

@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from codex_nb.responses.websocket import WebSocketTransport
 
 
-def _is_client_tool_call(item: JsonObject) -> bool:
-    """Whether the item is a tool call whose output the client must send next."""
-    return item.get("type") in {"function_call", "custom_tool_call"} and isinstance(item.get("call_id"), str)
-
-
 def _message_text(item: JsonObject) -> str:
     """Return the text of an assistant's message; a refusal is text as well, for it is what the model answered."""
     parts = parse_objects(item.get("content")) if item.get("type") == "message" else []
@@ -135,8 +130,9 @@ class ResponseAccumulator:
         """Take one event; return it with its ``item_id`` resolved to the item's one key."""
         self.events_seen += 1
         match event:
-            case ev.OutputItemAdded():
-                return self._begin_item(event)
+            case ev.OutputItemAdded(item=item):
+                key = self._current = self._new_key(parse_text(item.get("id")), event.output_index, item)
+                return event.model_copy(update={"item_id": key})
             case ev.OutputItemDone():
                 return self._end_item(event)
             case ev.Delta():
@@ -164,7 +160,8 @@ class ResponseAccumulator:
     @property
     def owes_outputs(self) -> bool:
         """Whether a call is complete that the client must answer before anything can follow."""
-        return any(_is_client_tool_call(item) for _, item in self._done)
+        calls = (item for _, item in self._done if item.get("type") in {"function_call", "custom_tool_call"})
+        return any(isinstance(item.get("call_id"), str) for item in calls)
 
     def finished(self) -> ev.ResponseFinished:
         """Return the answer: after a terminal event, or after a cut that left calls to be answered."""
@@ -217,10 +214,6 @@ class ResponseAccumulator:
         if index is not None:
             self._key_at[index] = key
         return key
-
-    def _begin_item(self, event: ev.OutputItemAdded) -> ev.OutputItemAdded:
-        key = self._current = self._new_key(parse_text(event.item.get("id")), event.output_index, event.item)
-        return event.model_copy(update={"item_id": key})
 
     def _end_item(self, event: ev.OutputItemDone) -> ev.OutputItemDone:
         item_id, index = parse_text(event.item.get("id")), event.output_index
@@ -404,7 +397,7 @@ class ResponsesClient:
     async def stream(self, request: ResponsesRequest) -> AsyncGenerator[ev.ResponseEvent, None]:
         """Yield the events of one response; the last one is ResponseFinished.
 
-        A failure that may pass is announced by Retrying and the request is sent again, with the items that were
+        A failure that may pass is announced by RetryScheduled and the request is sent again, with the items that were
         complete, which are not yielded again. When a cut leaves complete calls, the response counts as finished, for
         their outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
         """
@@ -447,7 +440,7 @@ class ResponsesClient:
             if wait is None:
                 raise failure
             number, most = attempts.requests + 1, self._policy.max_requests
-            yield ev.Retrying(number, most, limit or wait, str(failure))
+            yield ev.RetryScheduled(number, most, limit or wait, str(failure))
             if limit is None:  # else the throttle waits, for all requests together
                 await self._sleep(wait)
 
@@ -462,9 +455,7 @@ class ResponsesClient:
         attempts.requests += 1
         sent = replace(request, received=accumulator.carried, turn_state=accumulator.turn_state)
         response = await self._open(sent)
-        attempts.requests += len(
-            response.history
-        )  # a login that was refreshed on the way costs requests, too
+        attempts.requests += len(response.history)  # a login that was refreshed on the way costs requests
         accumulator.request_id = request_id_of(response.headers)
         accumulator.turn_state = response.headers.get(TURN_STATE_HEADER) or accumulator.turn_state
         return ResponseReader(response, self.backend, budget)

@@ -420,8 +420,8 @@ def _count(value: Any, *path: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrying:
-    """The request failed and is sent again after ``delay`` seconds, as attempt ``attempt`` of ``max_attempts``.
+class RetryScheduled:
+    """A request failed and is sent again after ``delay`` seconds; ``reason`` is one readable sentence.
 
     Items that were shown in part and are not complete come again, under another id.
     """
@@ -460,7 +460,7 @@ class ResponseFinished:
     turn_state: str | None = field(default=None, repr=False)
 
 
-ResponseEvent = ReceivedEvent | Retrying | LimitsSeen | ResponseFinished
+ResponseEvent = ReceivedEvent | RetryScheduled | LimitsSeen | ResponseFinished
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:

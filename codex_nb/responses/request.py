@@ -209,7 +209,6 @@ def request_fields(request: ResponsesRequest, backend: Backend, *, stream: bool 
 
 
 def _given(**fields: Any) -> dict[str, Any]:
-    """Return the fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -144,8 +144,9 @@ class AnswerCache:
         """
         if answer.status != "completed" or any(call.ran is None for call in answer.tool_calls):
             return
-        cells = _cells_left(answer)
-        ran = [each for call in answer.tool_calls for each in call.cells if each.run]
+        states = [each for call in answer.tool_calls for each in call.cells]
+        cells = {each.cell_id: each.source and _source_digest(each.source) for each in states}
+        ran = [each for each in states if each.run]
         answer = _to_run_again(answer)
         # a cell that holds a secret could neither be saved nor, without it, run again
         if not is_cacheable(answer) or any(redact(each.source) != each.source for each in ran):
@@ -253,11 +254,6 @@ def _code_of(call: ToolCall) -> list[tuple[Item, ToolCall]]:
         outputs = tuple(map(dict, state.run.outputs))
         again.append((item, ToolCall(run_python.name, call_id, code, shown.text, code, shown.ok, outputs)))
     return again
-
-
-def _cells_left(answer: Answer) -> dict[str, str | None]:
-    states = (state for call in answer.tool_calls for state in call.cells)
-    return {each.cell_id: None if each.source is None else _source_digest(each.source) for each in states}
 
 
 def _source_digest(source: str) -> str:

@@ -181,7 +181,9 @@ class Batch:
                 )
                 raise error
             if isinstance(error, _FATAL):
-                self._fail_rest(error)
+                for never_asked in self._to_ask:
+                    self._put(never_asked, error)
+                self._report()
         if self.waiting_s():
             self._report()
 
@@ -220,12 +222,6 @@ class Batch:
         self._settled += self._outcomes[index] is None
         self._failed += isinstance(outcome, CodexError)
         self._outcomes[index] = outcome
-
-    def _fail_rest(self, error: CodexError) -> None:
-        """Give the questions that were never asked the same error."""
-        for index in self._to_ask:
-            self._put(index, error)
-        self._report()
 
     def _stop(self) -> None:
         """Cancel what still runs, and collect what is done."""

@@ -198,7 +198,6 @@ class BatchClient:
 
 
 def _request_line(custom_id: str, body: bytes) -> bytes:
-    """Write one line of an input file."""
     named = json.dumps({"custom_id": custom_id, "method": "POST", "url": ENDPOINT})
     return b'%s, "body": %s}\n' % (named[:-1].encode(), body)
 

@@ -179,8 +179,8 @@ class ContentDigests:
             return ""
         if self.hasher is None:
             from codex_nb.tools.content_hash import (
-                ContentHasher,  # for what a description does not tell apart
-            )
+                ContentHasher,
+            )  # for what a description does not tell apart
 
             self.hasher = ContentHasher()
         return self.hasher.digest(value) or ""

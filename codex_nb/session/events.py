@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, assert_never, overload
 
 from codex_nb.errors import home_as_tilde
 from codex_nb.labels import INCOMPLETE
+from codex_nb.responses.events import RetryScheduled as RetryScheduled  # noqa: PLC0414 -- one of the turn's events
 from codex_nb.responses.events import Usage
 from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN, Plan, plan_in
 from codex_nb.tools.describe import CellState  # noqa: TC001 -- saved answers are read by these types
@@ -220,16 +221,6 @@ class ToolFinished:
     call_number: int
     output: str
     ok: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RetryScheduled:
-    """A request failed and is tried again after ``delay`` seconds; ``reason`` is one readable sentence."""
-
-    attempt: int
-    max_attempts: int
-    delay: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

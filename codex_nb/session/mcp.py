@@ -25,11 +25,11 @@ from codex_nb.auth.store import read_keyring
 from codex_nb.config.config_toml import with_stored_token
 from codex_nb.errors import CodexError, CredentialsUnreadable, InvalidArguments, ToolError
 from codex_nb.labels import AGENT_TOOLS
-from codex_nb.parse import JsonObject, picture_url
+from codex_nb.parse import JsonObject, is_deeper, picture_url
 from codex_nb.rendering.sanitize import escape_invisible, sanitize_server_text, visible_line, visible_text
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, ToolStarted
 from codex_nb.tools.approval import DecisionKind, Effect
-from codex_nb.tools.base import Arguments, CallDisplay, FunctionArguments, Tool, ToolResult
+from codex_nb.tools.base import A, Arguments, CallDisplay, FunctionArguments, Tool, ToolResult
 from codex_nb.tools.builtin import IMAGE_LIMIT, IMAGE_SIZE_LIMIT, OUTPUT_LIMIT
 from codex_nb.tools.nbmodel import shorten, truncate
 from codex_nb.tools.secrets import is_secret_name
@@ -454,24 +454,11 @@ def _shown(tool: str) -> str:
 def _schema_problem(schema: JsonObject) -> str:
     if schema.get("type") != "object" or not isinstance(schema.get("properties", {}), dict):
         return "its schema is not that of an object"
-    if _depth(schema) > DEEPEST_SCHEMA:
+    if is_deeper(schema, DEEPEST_SCHEMA):
         return "its schema is nested too deeply"
     if len(json.dumps(schema)) > LARGEST_SCHEMA:
         return f"its schema has more than {LARGEST_SCHEMA:,} characters"
     return ""
-
-
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level and depth <= DEEPEST_SCHEMA:
-        depth += 1
-        level = [
-            inner
-            for each in level
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-    return depth
 
 
 def _tool(connection: Connection, entry: _Listed) -> McpTool:
@@ -546,7 +533,6 @@ def _image_url(part: _Content) -> str:
     return picture_url(f"data:{part.mimeType};base64,{part.data}") or ""
 
 
-QUESTIONS = "questions"
 ANSWERED, DECLINED = "Answered.", "Declined."
 MOST_FIELDS = 30
 MOST_QUESTIONS = 10  # of one call
@@ -575,13 +561,17 @@ class Form(Arguments):
         return CallDisplay(self.questions, is_question=True, choices=choices)
 
 
-async def _answered_elsewhere(approved: Approved[Form], ports: Ports) -> ToolResult:
-    """Stand for whoever has asked, and takes the answers."""
-    del approved, ports
-    return ToolResult("")
+def foreign_tool(name: str, arguments: type[A], effect: Effect = Effect.EXECUTE) -> Tool[A]:
+    """Return a tool that others call: only the approval is ours, and whoever has asked for it acts on it."""
+
+    async def call(approved: Approved[A], ports: Ports) -> ToolResult:
+        del approved, ports
+        return ToolResult("")
+
+    return Tool(name, "", arguments, effect, call, AGENT_TOOLS[name], "")
 
 
-form_tool = Tool(QUESTIONS, "", Form, Effect.EXECUTE, _answered_elsewhere, AGENT_TOOLS[QUESTIONS], "")
+form_tool = foreign_tool("questions", Form)
 
 
 def read_form(server: str, params: Mapping[str, Any]) -> Form | None:

@@ -292,9 +292,8 @@ class TurnRequest:
     again all the same. ``agent`` lets Codex's own agent answer. ``earlier`` are the other questions of this session,
     each with a hash of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
     ``uses_tools`` lets an agent act with tools of its own; ``uses_servers`` offers those of the MCP servers, too.
-    ``without`` are the tools and servers, by name, that are
-    switched off. ``searches`` lets the model search the web; None leaves that to the settings. ``footer`` is what the
-    line below the answer says.
+    ``without`` are the tools and servers, by name, that are switched off. ``searches`` lets the model search the web;
+    None leaves that to the settings. ``footer`` is what the line below the answer says.
     """
 
     prompt: str

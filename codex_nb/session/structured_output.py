@@ -94,10 +94,8 @@ def _schemas_in(schema: Schema) -> Iterator[Schema]:
             within = value.values() if key in _MAPS else [value] if key in _CHILDREN else []
         else:
             within = value if isinstance(value, list) and key in _LISTS else []
-        for each in within:
-            yield from _schemas_in(
-                each if isinstance(each, dict) else {}
-            )  # true stands for one that says nothing
+        for each in within:  # true stands for one that says nothing
+            yield from _schemas_in(each if isinstance(each, dict) else {})
 
 
 _OPENS_FENCE = re.compile(r"```[a-zA-Z]*\s*")

@@ -96,11 +96,6 @@ class Thread:
         if self._file is not None:
             self._file.rewrite(self._saved(self.items, self.sent_digests))
 
-    def copy_from(self, other: Thread) -> None:
-        """Go on from where another thread is now."""
-        self.question, self.model = other.question, other.model
-        self.replace(other.items, other.sent_digests)
-
     def _saved(self, items: Sequence[Outbound], sent_digests: Collection[str]) -> SavedThread:
         return SavedThread(self.thread_id, items, sent_digests, self.question, self.model)
 
@@ -238,7 +233,9 @@ class ThreadStore:
 
     def fork(self, name: str, new_name: str) -> None:
         """Copy a thread as it is now to a name that no thread has."""
-        self.open(new_name).copy_from(self.open(name))
+        copy, original = self.open(new_name), self.open(name)
+        copy.question, copy.model = original.question, original.model
+        copy.replace(original.items, original.sent_digests)
 
     def forget(self, name: str | None) -> None:
         """Delete a thread, None for all; a turn that still uses it is not saved. Raises OSError."""

@@ -23,7 +23,6 @@ from codex_nb.responses.events import (
     ReasoningTextDelta,
     RefusalDelta,
     ResponseFinished,
-    Retrying,
     Usage,
 )
 from codex_nb.session.events import (
@@ -155,14 +154,15 @@ class EventAdapter:
             case FunctionCallArgumentsDelta() | CustomToolCallInputDelta():
                 number = self._begun.get(event.item_id)
                 return [] if number is None else [ToolArgumentsDelta(number, event.delta)]
-            case OutputItemAdded():
-                return self._added(event.item_id, event.item)
+            case OutputItemAdded(item=item) if is_call(item):
+                number = self._begun[event.item_id] = next(self._numbers)
+                return [ToolCallStarted(number, str(item.get("name", "")), item["call_id"])]
             case OutputItemDone():
                 return self._done(event.item_id, event.item)
-            case Retrying():
+            case RetryScheduled():
                 self._pieces.clear()
                 self._begun.clear()
-                return [RetryScheduled(event.attempt, event.max_attempts, event.delay, event.reason)]
+                return [event]
             case LimitsSeen():
                 notice = self._on_limits(event.limits)
                 return [notice] if notice else []
@@ -170,12 +170,6 @@ class EventAdapter:
                 return self._finish(event)
             case _:
                 return []
-
-    def _added(self, item_id: str, item: Item) -> list[TurnEvent]:
-        if not is_call(item):
-            return []
-        number = self._begun[item_id] = next(self._numbers)
-        return [ToolCallStarted(number, str(item.get("name", "")), item["call_id"])]
 
     def _done(self, item_id: str, item: Item) -> list[TurnEvent]:
         if is_call(item):

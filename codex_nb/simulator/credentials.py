@@ -362,8 +362,7 @@ class DeviceCodeStore:
     def redeem(self, code: DeviceCode, redirect_uri: str) -> dict[str, str]:
         """The authorization code and PKCE pair that the client receives for an approved login."""
         if code.account is None:
-            message = "the device code is not approved"
-            raise ValueError(message)
+            raise ValueError("the device code is not approved")
         code.redeemed = True
         verifier = secrets.token_urlsafe(64)
         challenge = pkce_challenge(verifier)

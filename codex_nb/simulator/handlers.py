@@ -62,19 +62,16 @@ def decode_body(data: bytes, content_type: str) -> Any:
         return None
     if content_type.startswith("application/x-www-form-urlencoded"):
         if len(data) > MAX_FORM_BYTES:
-            message = "The form is too large."
-            raise RefusedError(message, 413)
+            raise RefusedError("The form is too large.", 413)
         return dict(parse_qsl(data.decode(errors="replace"), keep_blank_values=True))
     if "json" not in content_type:
         return data.decode(errors="replace")
     if sum(map(data.count, (b",", b"[", b"{"))) > MAX_BODY_VALUES:
-        message = "The request body holds too many values."
-        raise RefusedError(message, 413)
+        raise RefusedError("The request body holds too many values.", 413)
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        message = "We could not parse the JSON body of your request."
-        raise RefusedError(message, 400) from error
+        raise RefusedError("We could not parse the JSON body of your request.", 400) from error
 
 
 def decompress(raw: bytes, encoding: str) -> bytes:
@@ -88,16 +85,13 @@ def decompress(raw: bytes, encoding: str) -> bytes:
             case "zstd":
                 data = _decompress_zstd(raw)
             case _:
-                message = f"Content encoding {encoding} is not supported."
-                raise RefusedError(message, 415)
+                raise RefusedError(f"Content encoding {encoding} is not supported.", 415)
     except RefusedError:
         raise
     except Exception as error:
-        message = f"The request body is not valid {encoding}."
-        raise RefusedError(message, 400) from error
+        raise RefusedError(f"The request body is not valid {encoding}.", 400) from error
     if len(data) > MAX_BODY_BYTES:
-        message = "The request body is too large."
-        raise RefusedError(message, 413)
+        raise RefusedError("The request body is too large.", 413)
     return data
 
 
@@ -105,13 +99,13 @@ def _decompress_zstd(raw: bytes) -> bytes:
     try:
         zstandard = import_module("zstandard")
     except ImportError as error:
-        message = "Request bodies in zstd require the zstandard package in the simulator's environment."
-        raise RefusedError(message, 415) from error
+        raise RefusedError(
+            "Request bodies in zstd require the zstandard package in the simulator's environment.", 415
+        ) from error
     with zstandard.ZstdDecompressor(max_window_size=MAX_BODY_BYTES).stream_reader(raw) as reader:
         data: bytes = reader.read(MAX_BODY_BYTES + 1)
     if raw and not data:
-        message = "The request body is not valid zstd."
-        raise RefusedError(message, 400)
+        raise RefusedError("The request body is not valid zstd.", 400)
     return data
 
 

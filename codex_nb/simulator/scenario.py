@@ -298,8 +298,7 @@ def _reply(value: Mapping[str, Any]) -> Reply:
 def _step(value: Mapping[str, Any]) -> Step:
     kind, parts = next(iter(value.items())) if len(value) == 1 else ("", {})
     if kind not in _STEPS:
-        message = f"a step must have exactly one of the keys {', '.join(_STEPS)}; got {sorted(value)}"
-        raise ValueError(message)
+        raise ValueError(f"a step must have exactly one of the keys {', '.join(_STEPS)}; got {sorted(value)}")
     parts = dict(parts)
     if kind == "raw":
         parts["data"] = _bytes(parts.get("data", ""))
@@ -319,6 +318,5 @@ def _build(kind: type[Any], parts: Mapping[str, Any]) -> Any:
     known = {each.name for each in fields(kind)}
     unknown = sorted(set(parts) - known)
     if unknown:
-        message = f"{kind.__name__} has no field {unknown[0]!r}; fields: {', '.join(sorted(known))}"
-        raise ValueError(message)
+        raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}; fields: {', '.join(sorted(known))}")
     return kind(**parts)

@@ -53,8 +53,7 @@ def _make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
     try:
         import trustme
     except ImportError as error:
-        message = "TLS requires the trustme package: pip install 'codex-nb[simulator]'"
-        raise RuntimeError(message) from error
+        raise RuntimeError("TLS requires the trustme package: pip install 'codex-nb[simulator]'") from error
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost", "::1").configure_cert(context)
@@ -79,8 +78,7 @@ class _ServerThread:
     def address(self) -> str:
         """Host and port; RuntimeError before the start."""
         if not self._sockets:
-            message = "the simulator has not been started"
-            raise RuntimeError(message)
+            raise RuntimeError("the simulator has not been started")
         return f"{_HOST}:{self._port}"
 
     def start(self, application: Application, tls: ssl.SSLContext | None) -> None:
@@ -327,8 +325,7 @@ class Simulator:
 
     def _decide(self, user_code: str, account: Account | None) -> None:
         if not self._server.call(lambda: self.state.devices.decide(user_code, account)):
-            message = f"unknown device code: {user_code}"
-            raise LookupError(message)
+            raise LookupError(f"unknown device code: {user_code}")
 
     def answer_authorization(self, url: str, account: Account | None = None, *, deny: bool = False) -> str:
         """The URL to which a browser is redirected once the user has signed in (or cancelled) at ``url``."""

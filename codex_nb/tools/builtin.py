@@ -205,22 +205,19 @@ class UpdatePlan(Arguments):
     )
     plan: list[PlannedStep] = Field(min_length=1, max_length=MAX_STEPS, description="All steps, in order.")
 
-    def to_plan(self) -> Plan:
-        """Return the plan in lines of bounded length."""
-        steps = tuple(Step(_line(each.step), each.status) for each in self.plan)
-        return Plan(steps, _line(self.explanation or ""))
-
 
 def _line(text: str) -> str:
     return shorten(" ".join(text.split()), MAX_STEP_LENGTH)
 
 
 def plan_in(text: str) -> Plan | None:
-    """Return the plan in the JSON text of a call's arguments, None when it holds none."""
+    """Return the plan in the JSON text of a call's arguments, in lines of bounded length; None when it holds none."""
     try:
-        return update_plan.parse(text).to_plan()
+        sent = update_plan.parse(text)
     except InvalidArguments:
         return None
+    steps = tuple(Step(_line(each.step), each.status) for each in sent.plan)
+    return Plan(steps, _line(sent.explanation or ""))
 
 
 async def _update_plan(call: Approved[UpdatePlan], ports: Ports) -> ToolResult:

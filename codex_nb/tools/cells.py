@@ -244,9 +244,8 @@ async def _insert(call: Approved[InsertCells], ports: Ports) -> ToolResult:
     except ToolError as problem:
         return ToolResult(f"No cell was inserted: {problem}", ok=False)
     ports.shown_cells.update(zip(ids, (cell.source for cell in cells), strict=True))
-    inserted = (
-        f"Inserted {len(ids)} cell{'s' * (len(ids) > 1)} with the id{'s' * (len(ids) > 1)} {', '.join(ids)}."
-    )
+    plural = "s" * (len(ids) > 1)
+    inserted = f"Inserted {len(ids)} cell{plural} with the id{plural} {', '.join(ids)}."
     states = tuple(CellState(cell_id, cell.source) for cell_id, cell in zip(ids, cells, strict=True))
     if not call.arguments.run:
         return ToolResult(inserted, cells=states)
@@ -280,7 +279,9 @@ async def _run_each(cells: list[tuple[str, str]], ports: Ports, heading: str) ->
             texts.append(f"The cell {cell_id} was not run: it is empty, or asks Codex.")
             continue
         try:
-            run = await _visible_run(cell_id, source, ports)
+            ran = await required(ports.run_cell, "cells cannot be run from here")(cell_id, source)
+            hidden = await ports.main_thread.call(ports.hidden)
+            run = RunResult(hidden.outputs(ran.outputs), ran.error)
             states.append(CellState(cell_id, source, run))
             result = run_result(run)
         except ToolError as problem:
@@ -292,13 +293,6 @@ async def _run_each(cells: list[tuple[str, str]], ports: Ports, heading: str) ->
                 texts.append(f"Not run after this error: {', '.join(left)}.")
             break
     return ToolResult("\n\n".join(texts), tuple(images[:4]), ok=is_ok, cells=tuple(states))
-
-
-async def _visible_run(cell_id: str, source: str, ports: Ports) -> RunResult:
-    run_cell = required(ports.run_cell, "cells cannot be run from here")
-    result = await run_cell(cell_id, source)
-    hidden = await ports.main_thread.call(ports.hidden)
-    return RunResult(hidden.outputs(result.outputs), result.error)
 
 
 insert_cells = Tool(

@@ -217,7 +217,6 @@ class _Writer:
         self.hash.update(b"%d:" % len(data) + data)
 
     def _bytes(self, data: Any) -> None:
-        """Write a buffer of bytes."""
         self._mark(f"{memoryview(data).nbytes} bytes")
         self.write(data)
 

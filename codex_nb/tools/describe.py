@@ -142,12 +142,8 @@ def strip_ansi(text: str) -> str:
     """Remove terminal colours and the lines that a progress bar has overwritten."""
     if "\x1b" not in text and "\r" not in text:
         return text
-    return "\n".join(map(_last_state, _ANSI.sub("", text).replace("\r\n", "\n").split("\n")))
-
-
-def _last_state(line: str) -> str:
-    """Return what is left of a line that was written over: what follows its last carriage return."""
-    return line.rstrip("\r").rpartition("\r")[2]
+    lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
 
 
 def output_text(output: Mapping[str, Any], limit: int) -> str:

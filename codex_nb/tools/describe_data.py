@@ -212,8 +212,7 @@ def _missing_objects(array: Any) -> tuple[int, int]:
 def _manager(value: Any) -> Any:
     manager = instance_vars(value).get("_mgr")
     if library_of(manager) != "pandas":
-        message = f"its data is kept by a {name_of(type(manager))}"
-        raise TypeError(message)
+        raise TypeError(f"its data is kept by a {name_of(type(manager))}")
     return manager
 
 

@@ -39,7 +39,7 @@ from codex_nb.tools.introspection import (
     vars_of,
 )
 from codex_nb.tools.introspection import field as field_of
-from codex_nb.tools.nbmodel import Cell, Run, may_be_skipped
+from codex_nb.tools.nbmodel import Run, cell_of, may_be_skipped
 from codex_nb.tools.secrets import word_set
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from codex_nb.tools.nbmodel import NotebookSnapshot
+    from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -582,13 +582,12 @@ class Hidden:
         try:
             document = loads(text, keep_surrogates=True)
         except ValueError:
-            message = "cannot be parsed, and may hold cells marked codex-skip"
-            raise ValueError(message) from None
+            raise ValueError("cannot be parsed, and may hold cells marked codex-skip") from None
         cells = document.get("cells") if isinstance(document, dict) else None
         raws = [raw for raw in cells if isinstance(raw, dict)] if isinstance(cells, list) else []
         for raw in raws:
             outputs = raw.get("outputs")
-            if self.skips(_cell_of(raw)):
+            if self.skips(cell_of(raw)):
                 raw.update({"source": CELL_LEFT_OUT} | ({"outputs": []} if outputs else {}))
             elif isinstance(outputs, list):
                 raw["outputs"] = self.outputs(each for each in outputs if isinstance(each, dict))
@@ -838,15 +837,3 @@ def source_of(function: types.FunctionType) -> str | None:
     if lines is None or not 0 < first <= len(lines):
         return None
     return "".join(inspect.getblock(lines[first - 1 :]))
-
-
-def _cell_of(raw: Mapping[str, Any]) -> Cell:
-    """Return the parts of an nbformat cell that decide whether it is marked."""
-    source, metadata, cell_id = raw.get("source", ""), raw.get("metadata"), raw.get("id")
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return Cell(
-        "code" if raw.get("cell_type") == "code" else "markdown",
-        source if isinstance(source, str) else "".join(map(str, source)),
-        cell_id if isinstance(cell_id, str) else None,
-        tags=frozenset(map(str, tags)) if isinstance(tags, list) else frozenset(),
-    )

@@ -215,9 +215,8 @@ def library_of_class(kind: type) -> str | None:
     return root
 
 
-_of_libraries: dict[
-    int, tuple[str, type]
-] = {}  # by their ids, which are kept: hashing a class could run code
+# By their ids, with what keeps these: hashing a class could run code.
+_of_libraries: dict[int, tuple[str, type]] = {}
 
 
 def has_own_arrow_types() -> bool:
@@ -313,8 +312,7 @@ def native(value: object, name: str) -> Callable[..., Any]:
     """Return a method of an object that is written in C or Rust; raises TypeError for any other."""
     method = class_attribute(type(value), name)
     if type(method) is not types.MethodDescriptorType:
-        message = f"{name} is not a native method"
-        raise TypeError(message)
+        raise TypeError(f"{name} is not a native method")
     bound: Callable[..., Any] = method.__get__(value)
     return bound
 

@@ -38,6 +38,27 @@ class Cell:
         return Cell(self.kind, self.source, self.cell_id, outputs, self.execution_count, self.tags)
 
 
+def cell_of(raw: Mapping[str, Any]) -> Cell:
+    """Return a cell of an nbformat 4 dict; malformed parts are skipped."""
+    kind, source, cell_id = raw.get("cell_type"), raw.get("source"), raw.get("id")
+    outputs, count = raw.get("outputs"), raw.get("execution_count")
+    lines = source if isinstance(source, list) else [source]
+    return Cell(
+        kind if kind in {"code", "markdown"} else "raw",
+        "".join(each for each in lines if isinstance(each, str)),
+        cell_id if isinstance(cell_id, str) else None,
+        tuple(each for each in outputs if isinstance(each, dict)) if isinstance(outputs, list) else (),
+        count if isinstance(count, int) else None,
+        tags_in(raw.get("metadata")),
+    )
+
+
+def tags_in(metadata: Any) -> frozenset[str]:
+    """Return the tags in a cell's metadata, which JupyterLab and Notebook send with the code of a cell that runs."""
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a code cell in this kernel; ``cell`` is the cell as it ran, without its outputs.

@@ -57,6 +57,7 @@ _TIMES = (dt.datetime, dt.time)
 _ZONE = dt.datetime.__dict__["tzinfo"]
 _ARGUMENTS = BaseException.__dict__["args"]
 _PATHS = (pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
+_WRITTEN_BY_PANDAS = {"Timestamp", "Timedelta", "Period", "NAType", "NaTType", "BaseOffset", "ExtensionDtype"}
 _EXACT_KEYS = (str, int, float, bool, bytes, type(None))
 _LARGEST_INTEGER = 10**60
 _DEEPEST = 30
@@ -453,16 +454,9 @@ def _pandas_scalar(value: Any, names: set[str], limit: int) -> SafeRepr | None:
     if "Interval" in names:
         ends = ", ".join(safe_text(field(value, side), limit, 0) for side in ("left", "right"))
         return _cut(f"{name_of(type(value))}({ends}, closed={safe_text(field(value, 'closed'))})", limit)
-    is_written = names & {
-        "Timestamp",
-        "Timedelta",
-        "Period",
-        "NAType",
-        "NaTType",
-        "BaseOffset",
-        "ExtensionDtype",
-    }
-    return replace(_cut(str(value), limit), whole=False) if is_written and is_known(value) else None
+    if names.isdisjoint(_WRITTEN_BY_PANDAS) or not is_known(value):
+        return None
+    return replace(_cut(str(value), limit), whole=False)
 
 
 def is_void(value: object) -> bool:

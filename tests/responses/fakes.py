@@ -13,7 +13,7 @@ from codex_nb.config.settings import Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import ResponsesClient
-from codex_nb.responses.events import Delta, ResponseEvent, ResponseFinished, Retrying
+from codex_nb.responses.events import Delta, ResponseEvent, ResponseFinished, RetryScheduled
 from codex_nb.responses.request import Backend, ResponsesRequest, choose_backend
 
 SETTINGS = Settings(codex_home=Path("nowhere"))
@@ -86,8 +86,8 @@ class Outcome:
         return last
 
     @property
-    def retries(self) -> list[Retrying]:
-        return [event for event in self.events if isinstance(event, Retrying)]
+    def retries(self) -> list[RetryScheduled]:
+        return [event for event in self.events if isinstance(event, RetryScheduled)]
 
 
 def told(events: Iterable[ResponseEvent]) -> list[Any]:

@@ -28,7 +28,7 @@ from codex_nb.responses.events import (
     RateLimits,
     ReasoningSummaryTextDelta,
     ResponseFinished,
-    Retrying,
+    RetryScheduled,
     UnknownEvent,
     Usage,
     Window,
@@ -86,7 +86,7 @@ def shown(outcome: Outcome) -> str:
                 texts[event.item_id] = texts.get(event.item_id, "") + event.delta
             case OutputItemDone():
                 complete.add(event.item_id)
-            case Retrying():
+            case RetryScheduled():
                 texts = {key: text for key, text in texts.items() if key in complete}
             case _:
                 pass
@@ -276,7 +276,7 @@ async def test_the_events_of_another_api_are_named() -> None:
 async def test_a_cut_before_anything_is_mended_out_of_sight() -> None:
     outcome = await outcome_of([httpx.ConnectError("refused"), stream_of(*answer("Hello."))])
     assert outcome.finished.text == "Hello."
-    assert outcome.retries == [Retrying(2, 6, 0.2, "Could not connect to chatgpt.com: refused.")]
+    assert outcome.retries == [RetryScheduled(2, 6, 0.2, "Could not connect to chatgpt.com: refused.")]
     assert outcome.sleeps == [0.2]
 
 

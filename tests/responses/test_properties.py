@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from codex_nb.http import httpx
 from codex_nb.responses.client import RetryPolicy
-from codex_nb.responses.events import ResponseEvent, Retrying
+from codex_nb.responses.events import ResponseEvent, RetryScheduled
 from tests.responses.conversations import CALL, added, answer, completed, created, done, message, spoken, wire
 from tests.responses.corpus import needs_corpus, recordings
 from tests.responses.fakes import EVENT_STREAM, Chunks, Drops, Outcome, outcome_of, told
@@ -33,7 +33,7 @@ def result(data: bytes, *cuts: int, arriving: type[Chunks] = Chunks) -> tuple[li
     """Give the events and the error's class that these bytes lead to, cut at the given places."""
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     outcome = run(read, arriving(data[start:end] for start, end in pairwise(places)))
-    assert not any(isinstance(event, Retrying) for event in outcome.events)
+    assert not any(isinstance(event, RetryScheduled) for event in outcome.events)
     return outcome.events, type(outcome.error).__name__
 
 

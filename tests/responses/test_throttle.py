@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from codex_nb.errors import BackendOverloaded, RateLimited
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import ResponsesClient
-from codex_nb.responses.events import Retrying
+from codex_nb.responses.events import RetryScheduled
 from codex_nb.responses.request import Throttle
 from tests.responses.conversations import USAGE, answer, failed
 from tests.responses.fakes import CHATGPT, REQUEST, SETTINGS, stream_of
@@ -180,7 +180,7 @@ async def test_the_wait_is_told_to_whoever_follows_the_stream() -> None:
             client = ResponsesClient(http, CHATGPT, None, sleep=clock.sleep)
             async for event in client.stream(replace(REQUEST, throttle=throttle)):
                 match event:
-                    case Retrying(attempt, most, delay):
+                    case RetryScheduled(attempt, most, delay):
                         told.append((attempt, most, delay, throttle.waiting_s))
 
     await clock.run(follow())

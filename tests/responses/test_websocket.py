@@ -28,7 +28,7 @@ from codex_nb.errors import (
 )
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import ResponsesClient
-from codex_nb.responses.events import LimitsSeen, ResponseEvent, ResponseFinished, Retrying
+from codex_nb.responses.events import LimitsSeen, ResponseEvent, ResponseFinished, RetryScheduled
 from codex_nb.responses.request import Backend, ResponsesRequest, dump_json
 from codex_nb.responses.websocket import Connection, Connector, WebSocketTransport
 from codex_nb.simulator import (
@@ -565,7 +565,7 @@ async def test_a_connection_lost_in_an_answer_is_asked_again_with_what_was_compl
     sim.play(Scenario((cut, Reply(stream=(Say("A whole one."), End())))))
     async with asking(sim) as asked:
         outcome = await asked.outcome(question(user("hi")))
-    assert [type(event) for event in outcome.retries] == [Retrying]
+    assert [type(event) for event in outcome.retries] == [RetryScheduled]
     assert outcome.finished.text.endswith("A whole one.")
     again = sim.requests.to("/responses", FRAME)[-1].body
     assert [item["type"] for item in again["input"]][:2] == ["message", "reasoning"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.responses.events import FunctionCallArgumentsDelta, Retrying
+from codex_nb.responses.events import FunctionCallArgumentsDelta, RetryScheduled
 from codex_nb.session.events import ApprovalRequested, ToolFinished, ToolStarted, TurnEvent, TurnFinished
 from codex_nb.session.outbound import Item
 from codex_nb.session.thread import Thread
@@ -65,7 +65,7 @@ DELTAS = st.builds(
     st.sampled_from(["fc_1", "fc_2"]),
     st.sampled_from(['{"code": "a', ' = 1"}', "evil()", "{", '"']),
 )
-RETRY = st.just(Retrying(attempt=1, max_attempts=3, delay=0.0, reason="Again."))
+RETRY = st.just(RetryScheduled(attempt=1, max_attempts=3, delay=0.0, reason="Again."))
 TEXT = st.just(delta("Look. "))
 HONEST = st.lists(CALLS, min_size=1, max_size=3, unique_by=lambda call: call["call_id"]).map(
     lambda calls: reply(*calls)

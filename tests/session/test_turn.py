@@ -7,7 +7,6 @@ import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import RateLimited, SignInRequired, StreamInterrupted
-from codex_nb.responses.events import Retrying
 from codex_nb.session.events import (
     AnswerRejected,
     ApprovalRequested,
@@ -377,7 +376,7 @@ async def test_a_retry_is_shown_and_the_text_of_the_failed_attempt_is_not_kept()
     item = said("Whole", "msg_2")
     stream = [
         delta("Ha"),
-        Retrying(1, 5, 0.2, "cut"),
+        RetryScheduled(1, 5, 0.2, "cut"),
         added(item),
         delta("Whole", "msg_2"),
         done(item),
