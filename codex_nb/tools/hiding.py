@@ -757,7 +757,9 @@ _CACHED_INTEGERS = 256  # the interpreter makes those up to it once
 _SHORTEST_TEXT = 8  # of an identifier: the interpreter makes equal ones once
 _TRACEBACK = BaseException.__dict__["__traceback__"]  # which no subclass overrides
 _LONGEST_TEXT = 10_000
-_MAX_TEXTS = 5_000
+_BEGINNING = 500  # by which a text is known
+_MOST_TEXT = 200_000  # in which texts are looked for
+_MAX_TEXTS = 2_000
 _MAX_ENTRIES = 500  # of a container; a description shows fewer
 _MAX_REACHED = 1_000  # of one value
 _MAX_REACHED_IN_ALL = 50_000
@@ -799,7 +801,11 @@ class _Traces:
 
     @cached_property
     def _joined(self) -> str:
-        return "\0".join(self._texts)
+        return "\0".join(self._texts)[:_MOST_TEXT]
+
+    @cached_property
+    def _beginnings(self) -> list[str]:
+        return list(dict.fromkeys(text[:_BEGINNING] for text in self._texts))
 
     def lead_to(self, value: object) -> bool:
         """Whether a value is a hidden object, of a hidden class, or holds such an object or a cell's text."""
@@ -826,11 +832,11 @@ class _Traces:
                 )
                 texts += [text for text in keys if text is not None]
             if (text := _telling_text(held)) is not None:
-                if text in self._joined and text not in self._told:
+                if text[:_BEGINNING] in self._joined and text not in self._told:
                     return True
                 texts.append(text)
-        joined = "\0".join(texts)
-        return any(text in joined for text in self._texts)
+        joined = "\0".join(texts)[:_MOST_TEXT]
+        return any(beginning in joined for beginning in self._beginnings)
 
     def _reached(self, values: list[object], known: set[int], seen: set[int]) -> Iterator[object]:
         """Yield values and what they hold, the nearest first, except what is known or was seen."""
