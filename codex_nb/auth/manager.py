@@ -23,6 +23,7 @@ from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensur
 from codex_nb.config.settings import ADDRESS_VARIABLES, Settings
 from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
 from codex_nb.http import httpx, is_secure
+from codex_nb.parse import is_printable_ascii
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -109,6 +110,7 @@ class RefreshPolicy:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failure: _Failure | None = None
+        self._just_given: Credentials | None = None
 
     def reason(self, credentials: Credentials) -> str | None:
         """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when there is none."""
@@ -116,13 +118,15 @@ class RefreshPolicy:
             return None
         now = self._clock()
         if credentials.expires_at is not None:
-            return "proactive_expiry" if credentials.expires_at <= now + EXPIRY_MARGIN else None
+            is_due = credentials.expires_at <= now + EXPIRY_MARGIN and not self._was_just_given(credentials)
+            return "proactive_expiry" if is_due else None
         refreshed_at = credentials.refreshed_at
         return "scheduled" if refreshed_at is not None and refreshed_at < now - OPAQUE_LIFETIME else None
 
     def is_expired(self, credentials: Credentials) -> bool:
         """Whether the token has expired by its own claim."""
-        return credentials.expires_at is not None and credentials.expires_at <= self._clock()
+        has_ended = credentials.expires_at is not None and credentials.expires_at <= self._clock()
+        return has_ended and not self._was_just_given(credentials)
 
     def final_failure(self, credentials: Credentials) -> RefreshFailed | None:
         """Return why an expired token can never be refreshed: sending it would only cost a 401."""
@@ -149,6 +153,13 @@ class RefreshPolicy:
     def forget(self) -> None:
         """Clear the failure, after a success or a sign-in."""
         self._failure = None
+
+    def trust(self, given: Credentials) -> None:
+        """Note what a refresh has given: where it seems to end at once, the clock is wrong, and a 401 tells its end."""
+        self._just_given = given if self.reason(given) is not None else None
+
+    def _was_just_given(self, credentials: Credentials) -> bool:
+        return self._just_given is not None and self._just_given.same_tokens(credentials)
 
 
 def can_refresh(credentials: Credentials) -> bool:
@@ -417,6 +428,7 @@ class CredentialManager:
             self._policy.remember(refreshed, unchanged)
         else:
             self._policy.forget()
+            self._policy.trust(refreshed)
         return outcome
 
     async def _run_to_completion(self, work: Coroutine[Any, Any, T]) -> T:
@@ -496,6 +508,13 @@ def carries_credential(request: httpx.Request) -> bool:
     return any(_CREDENTIAL_NAME.search(name) for name in (*request.headers, *request.url.params))
 
 
+def _unsendable(what: str, credentials: Credentials) -> SignInRequired:
+    return SignInRequired(
+        f"The {what} from {credentials.source} contains characters that cannot be sent.",
+        hint="Copy the whole value again, or sign in with %codex login.",
+    )
+
+
 def identity_headers(credentials: Credentials) -> dict[str, str]:
     """Return the headers that identify the account, for every auth mode."""
     headers: dict[str, str] = {}
@@ -503,14 +522,13 @@ def identity_headers(credentials: Credentials) -> dict[str, str]:
         headers["authorization"] = f"AgentAssertion {credentials.agent.assertion().get_secret_value()}"
     elif credentials.bearer is not None:
         if not fits_header(credentials.bearer):
-            raise SignInRequired(
-                f"The credential from {credentials.source} contains characters that cannot be sent.",
-                hint="Copy the whole value again, or sign in with %codex login.",
-            )
+            raise _unsendable("credential", credentials)
         headers["authorization"] = f"Bearer {credentials.bearer.get_secret_value()}"
     if credentials.is_chatgpt_backend:
-        if credentials.account.account_id:
-            headers[ACCOUNT_HEADER] = credentials.account.account_id
+        if account_id := credentials.account.account_id:
+            if not is_printable_ascii(account_id):
+                raise _unsendable("account id", credentials)
+            headers[ACCOUNT_HEADER] = account_id
         if credentials.account.is_fedramp:
             headers[FEDRAMP_HEADER] = "true"
     return headers

@@ -10,14 +10,14 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from codex_nb.auth.credentials import (
     AuthFile,
@@ -25,6 +25,7 @@ from codex_nb.auth.credentials import (
     account_of_token,
     encode_base64url,
     fingerprint,
+    fits_header,
     format_time,
     utc_now,
 )
@@ -61,6 +62,7 @@ PERMANENT_CODES = {
     "refresh_token_reused": ("the refresh token was already used by another program", "reused"),
     "refresh_token_invalidated": ("your sign-in was revoked", "revoked"),
 }
+PENDING_CODES = frozenset({"authorization_pending", "slow_down"})
 TRANSIENT_REASONS = frozenset({"unreachable", "malformed"})
 RETRY_PAUSES_S = (0.5, 2.0)
 
@@ -106,17 +108,21 @@ def read_refresh(reply: JsonResponse) -> Tokens:
 
 
 def read_tokens(reply: JsonResponse) -> Tokens | None:
-    """Read any subset of the three tokens; None when the reply is malformed. Other keys are ignored."""
+    """Read any subset of the three tokens; None when the reply is malformed. Other keys are ignored.
+
+    One that is no token is left out beside another that is: the refresh token that paid for them is spent.
+    """
     value = reply.value
     if not isinstance(value, dict):
         return None
     names = ("id_token", "access_token", "refresh_token")
-    try:
-        return Tokens.model_validate(
-            {name: value[name] for name in names if value.get(name) not in (None, "")}
-        )
-    except ValidationError:
-        return None
+    given = {name: value[name] for name in names if value.get(name) not in (None, "")}
+    usable = {
+        name: token
+        for name, token in given.items()
+        if isinstance(token, str) and fits_header(SecretStr(token))
+    }
+    return Tokens.model_validate(usable) if usable or not given else None
 
 
 # What is read of a reply stays in these functions, which raise nothing: a traceback shows the local variables.
@@ -129,7 +135,7 @@ def _read_device_code(reply: JsonResponse, url: str) -> DeviceCode | None:
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
         return None
     seconds = parse_number(value.get("interval"))  # which the service writes as text
-    interval_s = 5.0 if seconds is None else min(max(seconds, 0.0), 60.0)
+    interval_s = 5.0 if seconds is None else min(max(seconds, SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S)
     return DeviceCode(SecretStr(device_auth_id), user_code, url, interval_s)
 
 
@@ -161,6 +167,7 @@ TIMEOUT_S = 20.0
 REVOKE_TIMEOUT_S = 10.0
 SCOPES = "openid profile email offline_access api.connectors.read api.connectors.invoke"
 DEVICE_CODE_LIFETIME = timedelta(minutes=15)
+SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S = 1.0, 60.0
 
 
 class OAuthClient:
@@ -249,12 +256,15 @@ class OAuthClient:
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
         """Ask whether the code was confirmed; None while it was not. Raises LoginFailed.
 
-        A service that is busy or away for a moment has not refused: the CLI gives up there, we ask again.
+        A service that is busy or away for a moment has not refused: the CLI gives up there, we ask again, as where it
+        says in the words of RFC 8628 that the user has not confirmed yet.
         """
         url = f"{self._settings.issuer}/api/accounts/deviceauth/token"
         body = {"device_auth_id": device.device_auth_id, "user_code": device.user_code}
         reply = await self._post(url, json=body)
         if reply.problem or reply.status in (403, 404, 408, 429) or reply.status >= 500:  # noqa: PLR2004  (HTTP)
+            return None
+        if not reply.is_ok and _error_code(reply) in PENDING_CODES:
             return None
         if not reply.is_ok:
             raise login_failure("The device code was refused", reply)
@@ -328,10 +338,15 @@ def _merge(document: AuthFile, reply: Tokens, now: datetime) -> AuthFile:
 
 
 def _ensure_reply_of_same_account(tokens: Tokens, reply: Tokens) -> None:
-    """Raise AccountChanged rather than write another account's tokens (the CLI would)."""
-    pairs = ((tokens.id_token, reply.id_token), (tokens.access_token, reply.access_token))
-    for old, new in pairs:
-        if not account_of_token(old).may_be(account_of_token(new)):
+    """Raise AccountChanged rather than write another account's tokens (the CLI would).
+
+    Of a token that names no account, the other one tells it, or else the id beside them.
+    """
+    present = [account_of_token(token) for token in (tokens.id_token, tokens.access_token)]
+    account_id = next((each.account_id for each in present if each.account_id), tokens.account_id)
+    for old, new in zip(present, (reply.id_token, reply.access_token), strict=True):
+        known = replace(old, account_id=old.account_id or account_id)
+        if not known.may_be(account_of_token(new)):
             raise AccountChanged(
                 "The sign-in service returned tokens of another account; the stored login was not changed.",
                 hint="Sign in again with %codex login.",

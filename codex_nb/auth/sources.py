@@ -103,17 +103,35 @@ class ExternalSource:
             tokens: object = self._provider(request)
             if inspect.isawaitable(tokens):
                 tokens = await tokens
-        except Exception as error:  # noqa: BLE001  (foreign code, whose message may hold the token)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # foreign code, whose message may hold the token
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # the cell's, not the host program's own
             problem = type(error).__name__
         else:
-            if isinstance(tokens, ExternalTokens):
+            problem = _problem_of(tokens)
+            if isinstance(tokens, ExternalTokens) and not problem:
                 return _external_credentials(tokens, "the host program")
-            problem = "what it gave is not an ExternalTokens"
             del tokens
         raise SignInRequired(
             f"The host program provided no token ({problem}).",
             hint="Sign in where this notebook was started.",
         )
+
+
+def _problem_of(tokens: object) -> str:
+    """Say what is wrong with what a host program gave. Raises nothing: a traceback shows the local variables."""
+    if not isinstance(tokens, ExternalTokens):
+        return "what it gave is not an ExternalTokens"
+    token: object = tokens.access_token
+    if not isinstance(token, SecretStr) or not isinstance(token.get_secret_value(), str):
+        return "its access_token is not a SecretStr of a text"
+    others: tuple[object, ...] = (tokens.account_id, tokens.plan)
+    if not all(each is None or isinstance(each, str) for each in others):
+        return "its account_id or plan is not a text"
+    return ""
 
 
 HUB_URL_VARIABLE = "CODEX_NB_TOKEN_URL"

@@ -6,6 +6,8 @@ The login in a store is changed under its lock. In the keyring it has the names 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import stat
 import sys
 import time
@@ -14,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import SecretStr
@@ -26,7 +29,6 @@ from codex_nb.labels import short_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from codex_nb.auth.locks import AcquiredLock, LoginLock
     from codex_nb.config.settings import Settings
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 # A program that truncates and rewrites in place leaves the file torn for some milliseconds.
 TORN_READ_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2)
 STALE_AFTER_S = 600.0
+LARGEST_FILE = 16_000_000
+NOT_A_FILE, TOO_LARGE = "it is not an ordinary file", "it is too large for a login"
 ENCRYPTED_STORE = "secrets/codex_auth.age"
 
 
@@ -108,9 +112,11 @@ class FileStore:
 
     def save(self, document: AuthFile) -> None:
         """Replace the file in one step, flushed to disk; the caller's lock keeps other writers out."""
-        target = self.path.resolve() if self.path.is_symlink() else self.path
+        target = Path(os.path.realpath(self.path)) if self.path.is_symlink() else self.path
         problem = None
         try:
+            if target.exists() and not target.is_file():  # nobody's device is replaced through a link
+                raise OSError(errno.EINVAL, NOT_A_FILE)
             remove_leftovers(target, older_than_s=STALE_AFTER_S)
             replace_file(target, document.pretty().encode("utf-8"))
         except OSError as error:
@@ -145,7 +151,7 @@ class FileStore:
 
     def _read(self) -> AuthFile | str | None:
         try:
-            text = SecretStr(self.path.read_text(encoding="utf-8-sig"))
+            text = SecretStr(_read_plain_file(self.path).decode("utf-8-sig"))
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
@@ -153,6 +159,21 @@ class FileStore:
         except OSError as error:
             return (error.strerror or type(error).__name__).lower()
         return parse_auth_json(text)
+
+
+def _read_plain_file(path: Path) -> bytes:
+    """Read a file of a bounded size; a pipe or a device, which may never end, is an error. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, NOT_A_FILE)
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, TOO_LARGE)
+    return content
 
 
 def ensure_plaintext(home: Path) -> None:
@@ -484,8 +505,9 @@ class AutoStore(KeyringStore):
     """The keyring where it is available, else ``auth.json``."""
 
     def load(self) -> AuthFile | None:
-        """Read the keyring, and the file when the keyring is missing, locked or empty.
+        """Read the keyring, and the file when the keyring is missing, locked or empty, or holds older tokens.
 
+        A keyring that was locked while a login was refreshed holds tokens that are spent.
         Only when the library is missing and there is no file it is an error: the login may well be in the keyring.
         """
         try:
@@ -495,7 +517,13 @@ class AutoStore(KeyringStore):
             if document is None and find_spec("keyring") is None:
                 raise
             return document
-        return document or self.file.load()
+        return _newer_of(document, self._file_beside()) if document else self.file.load()
+
+    def _file_beside(self) -> AuthFile | None:
+        try:
+            return self.file.load()
+        except CredentialsUnreadable:
+            return None
 
     def save(self, document: AuthFile) -> None:
         """Write the keyring, or the file when the keyring refuses."""
@@ -517,6 +545,18 @@ class AutoStore(KeyringStore):
 
     def __str__(self) -> str:
         return f"keyring or {self.file}"
+
+
+def _newer_of(document: AuthFile, other: AuthFile | None) -> AuthFile:
+    """Return ``other`` only where it is the same login, refreshed later."""
+    if other is None or document.tokens is None or other.tokens is None:
+        return document
+    owner, refreshed_at = document.tokens.login_owner_id, document.refreshed_at
+    is_same = owner is not None and owner == other.tokens.login_owner_id
+    is_newer = (
+        refreshed_at is not None and other.refreshed_at is not None and other.refreshed_at > refreshed_at
+    )
+    return other if is_same and is_newer else document
 
 
 def read_keyring(service: str, account: str, setting: str, *, backend: Any = None) -> SecretStr | None:

@@ -20,7 +20,7 @@ import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, Any, NewType, cast
 
 from codex_nb.parse import loads
 from codex_nb.tools.describe import strip_ansi
@@ -73,7 +73,12 @@ _HANDING_ON = word_set(
     " array asarray Series DataFrame Index deque OrderedDict SimpleNamespace select slice limit clone lazy collect"
     " column to_pandas to_arrow to_pylist to_pydict to_dicts rows ascii format join map dumps loads getvalue splitlines"
     " to_csv to_json to_string to_html to_markdown to_latex to_records"
+    " strip lstrip rstrip split rsplit partition rpartition replace encode decode upper lower title casefold"
+    " merge concat sort_values sort_index query sample drop drop_duplicates dropna fillna reset_index set_index rename"
+    " melt explode astype assign where mask nlargest nsmallest unique value_counts transpose stack unstack pivot"
 )
+# Through these a cell reaches values without the names that hold them.
+_REACHING = word_set("globals locals vars eval exec get_ipython sys builtins __main__ In Out")
 
 
 def identifiers_in(text: str) -> frozenset[str]:
@@ -100,6 +105,26 @@ def _imported_modules_in(source: str) -> frozenset[str]:
     others = [each for each in statements if not isinstance(each, ast.Import)]
     modules = {name for each in imports for name in _bound_in(each)}
     return frozenset(modules.difference(*map(_bound_in, others)))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _modules_in(source: str) -> frozenset[str]:
+    """Return the names that a cell imports as modules."""
+    tree = parse_cell(source) or ast.Module([], [])
+    return frozenset(
+        name for each in ast.walk(tree) if isinstance(each, ast.Import) for name in _bound_in(each)
+    )
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _texts_in(source: str) -> frozenset[str]:
+    """Return the texts that a cell writes out."""
+    constants = (
+        each.value
+        for each in ast.walk(parse_cell(source) or ast.Module([], []))
+        if isinstance(each, ast.Constant)
+    )
+    return frozenset(text for each in constants if (text := _telling_text(each)) is not None)
 
 
 @functools.lru_cache(maxsize=_TREES)
@@ -270,18 +295,23 @@ def _public(module: str) -> set[str]:
 class BindingFlow:
     """Follows names from run to run.
 
-    ``hidden`` are not sent, ``derived`` were made from those by ordinary cells. Of the hidden ones, ``modules`` are
-    imported modules: what an ordinary cell calls in them holds nothing that is hidden.
+    ``hidden`` are not sent, ``derived`` were made from those by ordinary cells; ``filled`` may hold a copy of them,
+    since they were used together or there is a way without a name. Of the hidden ones, ``modules`` are imported
+    modules: what an ordinary cell calls in them holds nothing that is hidden. ``imported`` are the modules of
+    ordinary cells.
     """
 
     hidden: set[str] = field(default_factory=set)
     derived: set[str] = field(default_factory=set)
+    filled: set[str] = field(default_factory=set)
     modules: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)
 
     def hide(self, names: AbstractSet[str], *, modules: AbstractSet[str] = frozenset()) -> None:
         """Add what a hidden cell has bound, and which of it are modules."""
         self.hidden |= names
         self.derived -= names
+        self.filled -= names
         self.modules = (self.modules - names) | modules
 
     def follow(
@@ -295,17 +325,21 @@ class BindingFlow:
         What holds a hidden value, a part of it or a copy is hidden like it. A hidden name is an ordinary one again once
         a statement that is sure to have run binds it from nothing that was hidden or made from it.
         """
-        if not any(name in source for name in (*self.hidden, *self.derived)):
+        self.imported |= _modules_in(source)
+        if not any(name in source for name in (*self.hidden, *self.derived, *self.filled, *_REACHING, "_")):
             return
         tree = parse_cell(source)
         statements = tree.body if tree is not None else []
         if bound_elsewhere and any(_used(statement) & self.hidden for statement in statements):
             self.hide(bound_elsewhere)
+        elif any(_reaches_further(_used(statement)) for statement in statements):
+            self.filled |= bound_elsewhere
         for statement in statements:
             self._follow(statement, succeeded=succeeded)
 
     def _follow(self, statement: ast.stmt, *, succeeded: bool) -> None:
-        if _used(statement) & (self.hidden | self.derived):
+        used = _used(statement)
+        if used & (self.hidden | self.derived):
             self.derived |= _bound_in(statement) - self.hidden
             handed_on = list(_handed_on(statement))
             for _ in range(_ROUNDS):  # in a loop, a later line may pass a value to an earlier one
@@ -317,6 +351,28 @@ class BindingFlow:
         elif succeeded:
             self.hidden -= (anew := _bound_anew(statement))
             self.derived -= anew
+        if _reaches_further(used) or used & (self.hidden | self.derived | self.filled):
+            self.filled |= (_bound_in(statement) | _may_be_filled(statement)) - self.hidden - self.imported
+        elif succeeded:
+            self.filled -= _bound_anew(statement)
+
+
+def _reaches_further(used: set[str]) -> bool:
+    return bool(used & _REACHING) or any(map(_HISTORY.fullmatch, used))
+
+
+def _may_be_filled(statement: ast.stmt) -> set[str]:
+    """Return the names of what a statement may put a value into: what it calls with it, or sets a part of."""
+    parts = list[ast.AST]()
+    for node in ast.walk(statement):
+        match node:
+            case ast.Call(func=function):
+                parts += _given_to(node)
+                if isinstance(function, ast.Attribute):
+                    parts.append(function.value)
+            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                parts.append(node.value)
+    return {each.id for part in parts for each in ast.walk(part) if isinstance(each, ast.Name)}
 
 
 def _handed_on(statement: ast.stmt) -> Iterator[tuple[set[str], list[ast.expr]]]:
@@ -444,16 +500,21 @@ class Hidden:
 
     ``names`` are variables, ``lines`` what tracebacks quote, ``cells`` the ids and ``sources`` the texts of cells;
     ``mentioned`` are the names that the user mentions, which are sent all the same. ``derived`` are variables that
-    ordinary cells made with hidden ones. ``attributes`` are what skipped cells have set, and on which names.
+    ordinary cells made with hidden ones, and ``filled`` those that may hold a copy of one. ``attributes`` are what
+    skipped cells have set, and on which names. ``texts`` are those that skipped cells write out, ``told`` those of
+    ordinary cells.
     """
 
     names: frozenset[str] = frozenset()
     derived: frozenset[str] = frozenset()
+    filled: frozenset[str] = frozenset()
     lines: frozenset[str] = frozenset()
     cells: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     mentioned: frozenset[str] = frozenset()
     attributes: frozenset[tuple[str, str]] = frozenset()
+    texts: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
 
     def allowing(self, mentioned: Iterable[str]) -> Hidden:
         """Return the same without the names that the user mentions."""
@@ -471,7 +532,9 @@ class Hidden:
         if not self.sources:
             return VisibleVariables(variables)
         hidden = [value for name, value in variables.items() if name in self.names]
-        traces = _Traces([*hidden, *self._held_by_modules(variables)], self.sources)
+        traces = _Traces(
+            [*hidden, *self._held_by_modules(variables)], self.sources, texts=self.texts, told=self.told
+        )
         shown = {
             name: value
             for name, value in variables.items()
@@ -479,6 +542,7 @@ class Hidden:
             or not (
                 self._hides(name, value)
                 or (traces.share_with(value) if name in self.derived else traces.lead_to(value))
+                or (name in self.filled and traces.are_told_by(value))
             )
         }
         return VisibleVariables(shown)
@@ -635,9 +699,14 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
         marked,
         names=frozenset(flow.hidden),
         derived=frozenset(flow.derived),
+        filled=frozenset(flow.filled | flow.derived),
         lines=frozenset(lines),
         sources=frozenset(sources),
         attributes=frozenset(each for text in texts for each in _attributes_set(text)),
+        texts=frozenset(each for text in texts for each in _texts_in(text)),
+        told=frozenset(
+            each for run in runs if not marked.skips(run.cell) for each in _texts_in(run.cell.source)
+        ),
     )
 
 
@@ -685,6 +754,11 @@ _CONTAINERS = (list, tuple, set, frozenset)
 _COMMON_NUMBERS = (0.0, 1.0, math.inf, -math.inf, math.pi, math.e, math.tau)
 _CACHED_INTEGERS = 256  # the interpreter makes those up to it once
 _SHORTEST_TEXT = 8  # of an identifier: the interpreter makes equal ones once
+_TRACEBACK = BaseException.__dict__["__traceback__"]  # which no subclass overrides
+_LONGEST_TEXT = 10_000
+_BEGINNING = 500  # by which a text is known
+_MOST_TEXT = 200_000  # in which texts are looked for
+_MAX_TEXTS = 2_000
 _MAX_ENTRIES = 500  # of a container; a description shows fewer
 _MAX_REACHED = 1_000  # of one value
 _MAX_REACHED_IN_ALL = 50_000
@@ -695,17 +769,42 @@ _SHELL = frozenset({"IPython", "ipykernel", "traitlets", "codex_nb", "ipywidgets
 class _Traces:
     """Finds values that are hidden objects or hold one, by identity and without asking them."""
 
-    def __init__(self, hidden: Iterable[object], sources: AbstractSet[str]) -> None:
-        self._hidden = list(hidden)
+    def __init__(
+        self,
+        hidden: Iterable[object],
+        sources: AbstractSet[str],
+        *,
+        texts: AbstractSet[str] = frozenset(),
+        told: AbstractSet[str] = frozenset(),
+    ) -> None:
+        self._hidden = [*hidden, *_errors_of(sources)]
         self._sources = sources
+        self._written, self._told = texts, told
         self._ids = {id(value) for value in self._hidden if _is_distinct(value)}
         self._cleared: set[int] = set()
         self._ways: dict[int, Callable[[Any], Iterable[Any]]] = {}
 
     @cached_property
     def _parts(self) -> set[int]:
-        held = self._reached(self._hidden, set(), set())
-        return self._ids | {id(each) for each in held if _is_part(each)}
+        return self._ids | {id(each) for each in self._all_held if _is_part(each)}
+
+    @cached_property
+    def _all_held(self) -> list[object]:
+        return list(self._reached(self._hidden, set(), set()))
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """The texts of which no part may be told; what an ordinary cell writes out as well is told anyway."""
+        held = {text for each in self._all_held if (text := _telling_text(each)) is not None}
+        return sorted(islice((held | self._written) - self._told, _MAX_TEXTS), key=len)
+
+    @cached_property
+    def _joined(self) -> str:
+        return "\0".join(self._texts)[:_MOST_TEXT]
+
+    @cached_property
+    def _beginnings(self) -> list[str]:
+        return list(dict.fromkeys(text[:_BEGINNING] for text in self._texts))
 
     def lead_to(self, value: object) -> bool:
         """Whether a value is a hidden object, of a hidden class, or holds such an object or a cell's text."""
@@ -721,6 +820,22 @@ class _Traces:
     def share_with(self, value: object) -> bool:
         """Whether a value that was made from hidden ones is or holds a part of them, or uses their memory."""
         return any(id(held) in self._parts for held in self._reached([value], set(), set()))
+
+    def are_told_by(self, value: object) -> bool:
+        """Whether a value holds a hidden text or a part of one, wherever it has it from."""
+        texts = list[str]()
+        for held in self._reached([value], set(), set()):
+            if issubclass(type(held), dict):
+                keys = map(
+                    _telling_text, islice(dict.__iter__(cast("dict[object, object]", held)), _MAX_ENTRIES)
+                )
+                texts += [text for text in keys if text is not None]
+            if (text := _telling_text(held)) is not None:
+                if text[:_BEGINNING] in self._joined and text not in self._told:
+                    return True
+                texts.append(text)
+        joined = "\0".join(texts)[:_MOST_TEXT]
+        return any(beginning in joined for beginning in self._beginnings)
 
     def _reached(self, values: list[object], known: set[int], seen: set[int]) -> Iterator[object]:
         """Yield values and what they hold, the nearest first, except what is known or was seen."""
@@ -765,10 +880,39 @@ def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
     return (lambda held: [field_of(held, "base")]) if "ndarray" in names else gc.get_referents
 
 
+def _telling_text(value: Any) -> str | None:
+    """Return a text that is long enough to be known again wherever it stands; None for anything else."""
+    kind = type(value)
+    if kind is bytes or kind is bytearray:
+        value = value[:_LONGEST_TEXT].decode("utf-8", "replace")
+    elif kind is not str:
+        return None
+    is_telling = len(value) >= _SHORTEST_TEXT and not value.startswith("__")
+    return value[:_LONGEST_TEXT] if is_telling else None
+
+
+def _errors_of(sources: AbstractSet[str]) -> Iterator[object]:
+    """Yield the last error where it comes from one of these cells: IPython and the interpreter keep it."""
+    error = vars_of(sys).get("last_value")
+    if not issubclass(type(error), BaseException):
+        return
+    frame = _TRACEBACK.__get__(error)
+    while frame is not None:
+        if _text_of_code(frame.tb_frame.f_code) in sources:
+            yield error
+            return
+        frame = frame.tb_next
+
+
 def _held_by_array(array: Any) -> list[Any]:
-    """Return what has the memory of an array, and its entries where they are objects."""
-    holds_objects = qualified_name(type(array.dtype)) == "ObjectDType"
-    return [array.base, *(islice(array.flat, _MAX_ENTRIES) if holds_objects else ())]
+    """Return what has the memory of an array, and its entries where they are objects or texts."""
+    match qualified_name(type(array.dtype)):
+        case "ObjectDType":
+            return [array.base, *islice(array.flat, _MAX_ENTRIES)]
+        case "StrDType" | "BytesDType":
+            return [array.base, *array.flat[:_MAX_ENTRIES].tolist()]
+        case _:
+            return [array.base]
 
 
 def _is_part(value: object) -> bool:
@@ -817,13 +961,21 @@ def _wrapped(value: object) -> Iterator[types.FunctionType]:
 
 def _text_of_cell(function: types.FunctionType) -> str | None:
     """Return the Python of the cell in which a function was defined, None for one from a file."""
-    lines = lines_of_cell(function)
+    return _text_of_code(function.__code__)
+
+
+def _text_of_code(code: types.CodeType) -> str | None:
+    lines = _lines_of_code(code)
     return None if lines is None else "".join(lines).strip()
 
 
 def lines_of_cell(function: types.FunctionType) -> list[str] | None:
     """Return the lines of the cell in which a function was defined, None for one from a file."""
-    match linecache.cache.get(function.__code__.co_filename):
+    return _lines_of_code(function.__code__)
+
+
+def _lines_of_code(code: types.CodeType) -> list[str] | None:
+    match linecache.cache.get(code.co_filename):
         case (int(), None, list(lines), str()):  # a file has a time of its last change
             return [exact_text(line) for line in lines]
         case _:

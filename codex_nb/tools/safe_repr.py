@@ -34,6 +34,7 @@ from codex_nb.tools.introspection import (
     is_ndarray,
     is_one_of,
     library_of,
+    library_of_class,
     module_name,
     module_of,
     mro_of,
@@ -467,8 +468,8 @@ def is_void(value: object) -> bool:
 
 
 def is_readable_dtype(dtype: Any) -> bool:
-    """Whether a dtype of numpy has no part whose name or title is of a class that could be asked."""
-    if library_of(dtype) != "numpy":
+    """Whether a dtype of numpy has no part whose name, title or entry is of a class that could be asked."""
+    if library_of(dtype) != "numpy" or not _has_entries_of_numpy(dtype):
         return False
     if (base := field(dtype, "base")) is not dtype:
         return is_readable_dtype(base)
@@ -477,6 +478,12 @@ def is_readable_dtype(dtype: Any) -> bool:
         return True
     parts = list(fields.items())
     return all(type(name) is str and len(part) == 2 and is_readable_dtype(part[0]) for name, part in parts)  # noqa: PLR2004 -- a third is a title
+
+
+def _has_entries_of_numpy(dtype: Any) -> bool:
+    """Whether an entry of an array is of a class of numpy or Python, not of one that is derived from ``np.void``."""
+    kind = field(dtype, "type")
+    return kind is object or kind is str or library_of_class(kind) == "numpy"
 
 
 def dtype_text(dtype: Any) -> str:

@@ -67,6 +67,10 @@ ROWS = [
         "the file's account_id is sent",
         {"authorization": f"Bearer {ACCESS}", "chatgpt-account-id": "acct-file"},
     ),
+    *(
+        Row(f"account_id {odd!r}", file({"account_id": odd}), "no header holds it", SignInRequired)
+        for odd in ("a\nb", "ü", "a\x00b")
+    ),
     Row("auth_mode apikey with a key", {"auth_mode": "apikey", "OPENAI_API_KEY": KEY}, "api key", API),
     Row("auth_mode apikey without a key", {"auth_mode": "apikey"}, "not logged in", SignInRequired),
     Row("auth_mode apikey, tokens, no key", file(auth_mode="apikey"), "not logged in", SignInRequired),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
@@ -363,6 +363,60 @@ async def test_a_host_programs_token_that_is_over_is_asked_for_before_the_reques
     desk.service.clock.now += timedelta(hours=2)
     await desk.post()
     assert [asked.reason for asked in host.asked] == ["start", "expiring"]
+
+
+class _Failure(BaseException):
+    """As libraries written in Rust raise it."""
+
+
+ODDLY_HANDED = [
+    *(None, "text", b"x", 5, {}, [], ExternalTokens),
+    *(
+        ExternalTokens(cast("Any", odd))
+        for odd in ("a-plain-text", None, 5, SecretStr(cast("Any", b"token")))
+    ),
+    *(ExternalTokens(SecretStr(odd)) for odd in ("", " ", "a b", "a\nb", "ü")),
+    *(ExternalTokens(SecretStr("token"), cast("Any", odd)) for odd in (5, ["x"], "a\nb", "ü")),
+    *(ExternalTokens(SecretStr("token"), None, cast("Any", odd)) for odd in (5, ["x"], b"plus")),
+]
+ODDLY_FAILING = [SystemExit(1), asyncio.CancelledError(), _Failure(), StopIteration(), RecursionError()]
+
+
+@pytest.mark.parametrize("odd", [*ODDLY_HANDED, *ODDLY_FAILING], ids=repr)
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_whatever_a_host_program_does_is_a_sentence_and_nothing_is_sent(
+    odd: Any, is_async: bool, make_desk: Callable[..., LoginFixture]
+) -> None:
+    def give(_: TokenRequest) -> Any:
+        if isinstance(odd, BaseException):
+            raise odd
+        return odd
+
+    async def give_later(request: TokenRequest) -> Any:
+        await asyncio.sleep(0)
+        return give(request)
+
+    desk = make_desk()
+    desk.options["external"] = give_later if is_async else give
+    desk.manager = desk.open()
+    with pytest.raises(SignInRequired):
+        await desk.post()
+    assert desk.service.requests == []
+
+
+async def test_a_host_program_that_is_waited_for_does_not_keep_a_cell_from_ending(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    async def wait(_: TokenRequest) -> ExternalTokens:
+        await asyncio.sleep(600)
+        return handed(1)
+
+    desk = make_desk()
+    desk.options["external"] = wait
+    desk.manager = desk.open()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await desk.post()
 
 
 async def test_a_host_programs_failure_is_told_by_its_kind_only(

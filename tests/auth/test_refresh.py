@@ -104,6 +104,36 @@ ROWS = [
         1,
         {"access_token": NEW},
     ),
+    Row(
+        "200 with a refresh token that is none",
+        reply(200, {"access_token": NEW, "refresh_token": ["rt"], "id_token": 7}),
+        TRANSIENT,
+        200,
+        2,
+        1,
+        {"access_token": NEW},
+    ),
+    Row(
+        "200 with a refresh token that no header holds",
+        reply(200, {"access_token": NEW, "refresh_token": " \n"}),
+        "success",
+        200,
+        2,
+        1,
+        {"access_token": NEW},
+    ),
+    *(
+        Row(
+            f"200 with {odd!r} as access token",
+            reply(200, {**RT_NEW, "access_token": odd}),
+            TRANSIENT,
+            401,
+            1,
+            1,
+            RT_NEW,
+        )
+        for odd in (7, " ", "a\nb", ["x"], {})
+    ),
     Row("200 refresh token only", reply(200, RT_NEW), TRANSIENT, 401, 1, 1, RT_NEW),
     Row("200 empty object", reply(200, {}), "success: the old token again, 18 POSTs", 401, 1, 1, {}),
 ]
@@ -268,6 +298,42 @@ async def test_tokens_of_another_account_are_never_written_over_a_login(
     with pytest.raises(AccountChanged, match="another account"):
         await desk.post()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"access_token": "opaque-fab-0123", "id_token": ...},
+        {"access_token": "opaque-fab-0123", "id_token": "garbage"},
+        {"access_token": "opaque-fab-0123", "id_token": id_token(None)},
+        {"access_token": "opaque-fab-0123"},
+        {"id_token": ...},
+        {"id_token": id_token(None)},
+    ],
+)
+async def test_whatever_names_the_account_of_a_login_no_other_takes_its_place(
+    tokens: dict[str, Any], make_desk: Callable[..., LoginFixture]
+) -> None:
+    desk = make_desk(service=Service(valid_access=set()))
+    path = write_login(desk.home, tokens=tokens)
+    before = path.read_bytes()
+    desk.service.on[TOKEN] = lambda _: httpx.Response(200, json=desk.service.new_tokens(account_id="acct-2"))
+    with pytest.raises(AccountChanged, match="another account"):
+        await desk.post()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 1, 2, 24])
+async def test_a_clock_that_is_wrong_costs_one_refresh_and_no_request(
+    hours: int, make_desk: Callable[..., LoginFixture]
+) -> None:
+    desk = make_desk()
+    write_login(desk.home)
+    desk.service.clock.now += timedelta(hours=hours)
+    given = {"access_token": access_token(NOW + timedelta(hours=1), serial=7), "refresh_token": "rt_new"}
+    desk.service.on[TOKEN] = lambda _: httpx.Response(200, json=given)
+    assert [(await desk.post()).status_code for _ in range(5)] == [200] * 5
+    assert desk.service.counts[TOKEN] == (hours > 0)
 
 
 async def test_a_login_that_vanished_during_a_refresh_is_not_brought_back(

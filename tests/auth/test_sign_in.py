@@ -190,6 +190,28 @@ def as_response(answer: Any) -> httpx.Response | Exception:
             return answer
 
 
+@pytest.mark.parametrize("interval", [0, "0", -5, 0.0001, "1e400", 1e300, "nan", None, True, [], "5s"])
+async def test_a_device_code_is_asked_for_a_bounded_number_of_times(
+    interval: Any, make_desk: Callable[..., LoginFixture]
+) -> None:
+    desk = make_desk()
+    code = {"device_auth_id": "d", "user_code": "ABCD-1234", "interval": interval}
+    desk.service.on[USERCODE] = lambda _: httpx.Response(200, content=json.dumps(code))
+    asked = iter([403] * 900)
+    desk.service.on[POLL] = lambda _: httpx.Response(next(asked))
+    assert (await fail(DeviceCodeLogin(desk.manager)))[0] == "expired"
+
+
+@pytest.mark.parametrize("word", ["authorization_pending", "slow_down"])
+async def test_a_service_that_answers_as_rfc_8628_says_is_asked_again(
+    word: str, make_desk: Callable[..., LoginFixture]
+) -> None:
+    desk = make_desk()
+    polls = iter([{"error": word}, {"error": {"code": word}}])
+    desk.service.on[POLL] = lambda _: httpx.Response(400, json=body) if (body := next(polls, None)) else None
+    assert (await go(DeviceCodeLogin(desk.manager)))[-1] == SignedIn("ada@fab.example", "plus")
+
+
 async def test_cancelling_from_another_thread_ends_the_wait(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(options={"sleep": asyncio.sleep})
     path = write_login(desk.home)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,46 @@ def test_a_directory_in_the_files_place_is_explained(home: Path) -> None:
     (home / "auth.json").mkdir()
     with pytest.raises(CredentialsUnreadable, match="is a directory"):
         FileStore(home / "auth.json", sleep=lambda _: None).load()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes in its file system")
+@pytest.mark.parametrize("is_link", [True, False])
+@pytest.mark.parametrize("kind", ["a pipe", "a socket"])
+def test_what_is_no_file_is_neither_waited_for_nor_replaced(
+    kind: str, is_link: bool, home: Path, tmp_path: Path
+) -> None:
+    path = home / "auth.json"
+    target = tmp_path / "elsewhere" if is_link else path
+    if is_link:
+        path.symlink_to(target)
+    if kind == "a pipe":
+        os.mkfifo(target)
+    else:
+        os.mknod(target, stat.S_IFSOCK | 0o600)
+    store = FileStore(path, sleep=lambda _: None)
+    with pytest.raises(CredentialsUnreadable, match="cannot be read"):
+        store.load()
+    with pytest.raises(CredentialsUnreadable, match="could not be saved"):
+        store.save(document())
+    assert target.is_fifo() or target.is_socket()
+
+
+def test_a_file_that_is_no_login_by_its_size_is_not_read_into_memory(home: Path) -> None:
+    path = home / "auth.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(CredentialsUnreadable, match="too large"):
+        FileStore(path, sleep=lambda _: None).load()
+
+
+def test_a_link_that_leads_to_itself_is_explained_and_replaced_by_a_login(home: Path) -> None:
+    path = home / "auth.json"
+    path.symlink_to(path)
+    store = FileStore(path, sleep=lambda _: None)
+    with pytest.raises(CredentialsUnreadable, match="symbolic link"):
+        store.load()
+    store.save(document())
+    assert store.load() == document()
 
 
 def test_a_save_that_fails_leaves_the_old_login_whole(home: Path, tmp_path: Path) -> None:
@@ -271,6 +312,36 @@ def test_auto_prefers_the_keyring_and_falls_back_to_the_file_both_ways(home: Pat
     keyring.broken, keyring.entries = False, {}
     write_login(home, marker="file")
     assert auto.load() == document(marker="file")
+
+
+def test_what_a_locked_keyring_did_not_take_is_not_lost_when_it_is_open_again(home: Path) -> None:
+    keyring = Keyring()
+    auto = AutoStore(home, backend=keyring)
+    auto.save(document())
+    keyring.broken = True
+    later = document(tokens={"refresh_token": "rt_later"}, last_refresh="2026-11-20T20:00:00.000000000Z")
+    auto.save(later)
+    keyring.broken = False
+    assert auto.load() == later
+    auto.save(later)
+    assert (auto.load(), list(home.iterdir())) == (later, [])
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"last_refresh": "2026-11-20T18:00:00.000000000Z"},
+        {"tokens": {"login_owner_id": "another-login"}, "last_refresh": "2026-11-20T20:00:00.000000000Z"},
+        {"tokens": None, "last_refresh": "2026-11-20T20:00:00.000000000Z"},
+    ],
+)
+def test_another_login_or_an_older_one_beside_that_of_the_keyring_is_ignored(
+    beside: dict[str, Any], home: Path
+) -> None:
+    auto = AutoStore(home, backend=Keyring())
+    auto.save(document())
+    write_login(home, **beside)
+    assert auto.load() == document()
 
 
 def test_without_the_library_a_keyring_login_is_explained(

@@ -339,6 +339,13 @@ import builtins\\nbuiltins.__dict__["kept"] = {v} | other = kept; box = [kept]
 import builtins\\nvars(builtins).update(kept={v}) | other = kept
 Place.kept = {v} | other = Place().kept; part = Place.kept[0]
 class Inner:\\n    kept = {v} | other = Inner().kept; box = vars(Inner)["kept"]
+raise ValueError({v}) | import sys\\nother = sys.last_value; third = str(other); box = [other.args]
+def fill(): return {v} | other = fill(); box = [other]; third = str(other) + "."
+class Inner:\\n    @property\\n    def kept(self): return str({v}) | other = Inner().kept
+async def fill(): return {v} | other = await fill()
+Place.kept = property(lambda self: {v}) | other = Place().kept
+get_ipython().kept = {v} | other = get_ipython().kept
+import sys\\nsys.argv[-1:] = [str({v})] | import sys\\nother = sys.argv; box = list(sys.argv); sys.argv[-1:] = ["x"]
 import polars\\nalpha = polars.DataFrame({{"a": {v}[:1]}}) | other = alpha.select("a"); part = alpha.lazy()
 import pyarrow\\nalpha = pyarrow.table({{"a": {v}[:1]}}) | other = alpha.slice(0); part = alpha.to_pylist()
 """.splitlines()
@@ -358,6 +365,67 @@ def test_what_a_hidden_cell_left_anywhere_is_hidden_when_it_is_brought_out(
         assert "later: list of 1 = ['as it was']" in variables
         told.append(MARK in variables)
     assert told == [False, True]
+
+
+# Ways by which a text comes out as another object, or in another place than a name that is assigned.
+COPIED = r"""
+other = alpha[0] + "x"; third = "x" + alpha[0]; fourth = alpha[0][:4] + alpha[0][4:]
+other = alpha[0].split("-"); third = alpha[0].zfill(50); fourth = alpha[0].partition("-")
+import pprint, textwrap; other = pprint.pformat(alpha); third = textwrap.fill(str(alpha))
+import string; other = string.Template("$x").substitute(x=alpha)
+import io; other = io.StringIO(); print(alpha, file=other); third = other.getvalue()
+import io, csv; other = io.StringIO(); csv.writer(other).writerow(alpha); third = other.getvalue()
+import io\nwith contextlib.redirect_stdout(io.StringIO()) as other: print(alpha)\nthird = other.getvalue()
+from IPython.utils.capture import capture_output\nwith capture_output() as box: print(alpha)\nother = box.stdout
+import re; other = re.sub("x", "y", str(alpha)); third = re.search(".*", str(alpha))
+import pathlib, json; other = pathlib.Path(str(alpha)); third = json.JSONEncoder().encode(alpha)
+import ast; other = ast.literal_eval(repr(alpha))
+def copied(x): return str(x)\nother = copied(alpha)
+async def copied(): return str(alpha)\nother = await copied()
+class Kept:\n    def __init__(self, x): self.x = str(x)\nkept = Kept(alpha)
+table[alpha[0]] = 1; other = {}; other.setdefault(alpha[0] + "", 1)
+import collections; other = collections.Counter(map(str, alpha))
+vars(place)["held"] = str(alpha)
+object.__setattr__(place, "held", str(alpha))
+rows.append(str(alpha) + "."); other = table | {"k": str(alpha)}
+import heapq, bisect; heapq.heappush(rows, str(alpha)); other = []; bisect.insort(other, str(alpha))
+for each in alpha: rows.insert(0, each + ".")
+try: raise ValueError(str(alpha))\nexcept ValueError as error: other = error.args; third = str(error)
+exec("other = str(alpha)"); third = eval("str(alpha)")
+other = {name: str(each) for name, each in globals().items() if name.startswith("alp")}
+%time other = str(alpha)
+import queue; box = queue.Queue(); box.put(str(alpha) + "."); other = box.get()
+import numpy as np; other = np.array(alpha).astype(str); third = other.tolist(); fourth = np.concatenate([other, other])
+import pandas as pd; other = pd.DataFrame({"a": alpha}); third = other.merge(other); fourth = other.a.value_counts()
+other = In[-2][12:]; third = [each[10:] for each in In[-2:]]
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("pattern", COPIED)
+def test_a_text_that_is_copied_in_whatever_way_is_hidden_like_the_first(
+    notebook: Notebook, pattern: str
+) -> None:
+    told = []
+    for mark in ("# codex-skip\n", ""):
+        notebook.start_anew()
+        notebook.run(f"{mark}alpha = ['{MARK}-1', 'one more {MARK}']")
+        notebook.run(pattern.replace("\\n", "\n") + "\nlater = ['as it was']")
+        variables = notebook.exits().split("Variables in the kernel")[1]
+        assert "later: list of 1 = ['as it was']" in variables
+        told.append(MARK in variables)
+    assert told == [False, True]
+
+
+def test_what_is_only_used_together_with_a_hidden_text_is_told(notebook: Notebook) -> None:
+    notebook.start_anew()
+    notebook.run("def work(rows, options): return len(rows)\noptions = {'way of work': 'as it was'}")
+    notebook.run(f"# codex-skip\nalpha = ['{MARK}-1', 'as it was']")
+    notebook.run("count = work(alpha, options); number = sum(map(len, alpha)); print(alpha, options)")
+    notebook.run("shout = print('as it was') or 'as it was, too'; alpha = ['an ordinary one']")
+    told = notebook.exits()
+    for name in ("options", "count", "number", "shout", "alpha"):
+        assert f"\n{name}: the user keeps" not in told
+        assert f"\n{name}: " in told
 
 
 @anything

@@ -99,6 +99,11 @@ def entry() -> Any:
     return hostile(hooks=_HOOKS)()
 
 
+def _dtype_with_entries() -> np.dtype[Any]:
+    """Return a dtype whose entries numpy makes of a class of the user's."""
+    return np.dtype((hostile(np.void, _HOOKS + " getitem len iter item"), [("a", "i4")]))
+
+
 def text(value: str) -> str:
     made: str = hostile(str)(value)
     return made
@@ -269,6 +274,9 @@ CASES |= {
     "structured names": lambda: np.zeros(1, dtype=[(text("a"), "f8")]),
     "structured dtype": lambda: np.dtype([((text("title"), "a"), "f8")]),
     "nested structured": lambda: np.zeros(1, dtype=[("a", [((text("t"), "b"), "f8")], (2,))]),
+    "entries of a class of one's own": lambda: np.zeros(2, dtype=_dtype_with_entries()),
+    "an entry of a class of one's own": lambda: np.zeros(2, dtype=_dtype_with_entries())[0],
+    "a part of a class of one's own": lambda: np.zeros(2, dtype=[("a", _dtype_with_entries())]),
     "metadata of a dtype": lambda: np.zeros(1, dtype=np.dtype("f8", metadata={text("a"): thing()})),
     "objects in an array": lambda: np.array([entry(), None], dtype=object),
     "array of strings with a missing value": lambda: np.array(["a"], dtype=np.dtypes.StringDType(na_object=thing())),
