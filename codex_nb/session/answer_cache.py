@@ -145,7 +145,9 @@ class AnswerCache:
         if answer.status != "completed" or any(call.ran is None for call in answer.tool_calls):
             return
         states = [each for call in answer.tool_calls for each in call.cells]
-        cells = {each.cell_id: each.source and _source_digest(each.source) for each in states}
+        cells = {
+            each.cell_id: None if each.source is None else _source_digest(each.source) for each in states
+        }
         ran = [each for each in states if each.run]
         answer = _to_run_again(answer)
         # a cell that holds a secret could neither be saved nor, without it, run again

@@ -751,7 +751,10 @@ def _as_texts(value: Any) -> Iterator[str]:
     """Yield a value as text, and what follows the scheme in one of a header."""
     text: str | None = None
     if type(value) is bytes or type(value) is bytearray or type(value) is memoryview:
-        text = bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
+        with suppress(
+            ValueError, NotImplementedError
+        ):  # of a view that was released, or has several dimensions
+            text = bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
     elif type(value) is int and abs(value) < _LARGEST_NUMBER:
         text = str(value)
     elif issubclass(type(value), str):

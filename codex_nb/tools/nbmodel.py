@@ -44,7 +44,7 @@ def cell_of(raw: Mapping[str, Any]) -> Cell:
     outputs, count = raw.get("outputs"), raw.get("execution_count")
     lines = source if isinstance(source, list) else [source]
     return Cell(
-        kind if kind in {"code", "markdown"} else "raw",
+        kind if kind in ("code", "markdown") else "raw",
         "".join(each for each in lines if isinstance(each, str)),
         cell_id if isinstance(cell_id, str) else None,
         tuple(each for each in outputs if isinstance(each, dict)) if isinstance(outputs, list) else (),

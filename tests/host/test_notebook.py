@@ -193,9 +193,11 @@ def test_what_is_malformed_in_a_notebook_is_left_out() -> None:
             7,
             {"cell_type": "code", "source": 3, "outputs": "none", "metadata": {"tags": [1, "a"]}},
             {},
+            {"cell_type": ["code"], "source": ["a", 7, "b"], "id": {}},
         ]
     }
-    assert cells_of(odd) == (Cell("code", "", tags=frozenset({"a"})), Cell("raw", ""))
+    odd_cell = Cell("code", "", tags=frozenset({"a"}))
+    assert cells_of(odd) == (odd_cell, Cell("raw", ""), Cell("raw", "ab"))
     assert cells_of({"cells": None}) == ()
 
 

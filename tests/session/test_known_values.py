@@ -16,6 +16,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.session.outbound import Redactor
 from codex_nb.tools.secrets import is_opaque
 
@@ -253,3 +254,11 @@ def test_ordinary_text_is_left_as_it_is(text: str) -> None:
 )
 def test_prose_that_spells_a_password_of_words_is_left_as_it_is(text: str) -> None:
     assert Redactor({"$A": "correcthorse", "$B": "summer2024"})(text) == text
+
+
+def test_a_view_of_bytes_in_any_state_keeps_no_other_secret_from_being_known() -> None:
+    released = memoryview(b"kV9f3bQ7wLx2mZ4t")
+    released.release()
+    table = memoryview(bytes(16)).cast("B", (4, 4))
+    views = {"password": released, "api_key": table, "pwd": memoryview(b"hunter2hunter2")}
+    assert secrets_of_namespace(views) == {"hunter2hunter2"}
