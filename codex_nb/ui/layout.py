@@ -64,7 +64,9 @@ def read_action(message: Mapping[str, Any]) -> Action | None:
     match message:
         case {"name": "ask_again"}:
             return TurnAction.RETRY
-        case {"name": "decide", "decision": str(word), "call_number": int(number)} if word in _KINDS:
+        case {"name": "decide", "decision": str(word), "call_number": number} if (
+            word in _KINDS and type(number) is int
+        ):
             code, reason = message.get("code"), message.get("message")
             decision = Decision(
                 DecisionKind(word),

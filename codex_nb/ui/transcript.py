@@ -434,7 +434,7 @@ class Transcript:
 
     def _handle_reply(self, message: Message) -> None:
         number = message.get("id")
-        future = self._replies.pop(number, None) if isinstance(number, int) else None
+        future = self._replies.pop(number, None) if type(number) is int else None
         if future is None or not future.set_running_or_notify_cancel():
             return
         value = message.get("value")

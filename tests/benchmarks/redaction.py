@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZE = 1_000_000
-PART = (
-    4  # of the kinds that no notebook is full of, a part is measured: the time is in proportion to the text
-)
 KNOWN = {f"$SECRET_{number}": random_text(24) for number in range(40)}
 
 
@@ -32,17 +29,16 @@ def seconds(action: Callable[[], object]) -> float:
     return min(taken)
 
 
-def measured(make: Callable[[int], str], part: int = 1) -> tuple[float, float]:
+def measured(make: Callable[[int], str]) -> tuple[float, float]:
     """Return what redacting a megabyte takes, and what writing it as JSON and finding its words does."""
-    text, redact = make(SIZE // part)[: SIZE // part], Redactor(KNOWN)
-    taken = seconds(lambda: redact(text)), seconds(lambda: (json.dumps(text), re.findall(r"\w+", text)))
-    return taken[0] * part, taken[1] * part
+    text, redact = make(SIZE)[:SIZE], Redactor(KNOWN)
+    return seconds(lambda: redact(text)), seconds(lambda: (json.dumps(text), re.findall(r"\w+", text)))
 
 
 def rows() -> list[Row]:
     """Return the rows: the kinds that notebooks hold, the slowest of them, and the slowest of all."""
     ordinary = {kind: measured(make) for kind, make in ORDINARY.items()}
-    every = ordinary | {kind: measured(make, PART) for kind, make in TEXTS.items() if kind not in ORDINARY}
+    every = ordinary | {kind: measured(make) for kind, make in TEXTS.items() if kind not in ORDINARY}
     usual = median(taken for taken, _ in ordinary.values())
     read = median(reference for _, reference in ordinary.values())
     found = [

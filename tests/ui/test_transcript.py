@@ -217,6 +217,10 @@ def test_each_button_is_an_action(harness: Harness, message: dict[str, Any], com
     "message",
     [
         {"name": "decide", "call_number": 1, "decision": "allow"},
+        *(
+            {"name": "decide", "call_number": odd, "decision": "approve"}
+            for odd in (True, 1.0, "1", [1], None)
+        ),
         {"name": "decide", "decision": "approve"},
         {"name": "launch"},
         {},
