@@ -148,13 +148,19 @@ DEEDS = (
 PACKED_MEGABYTES = 400  # in less than half of one on the wire
 
 
+class Server(ThreadingHTTPServer):
+    """Lets more clients wait to be accepted than the five of the library: on a busy machine they come at once."""
+
+    request_queue_size = 128
+
+
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
     """Serve all of them; yields the address and what was asked, with its login."""
     seen: list[str] = []
     ending = threading.Event()
     handler = type("Handler", (Hostile,), {"seen": seen, "ending": ending})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+    with Server(("127.0.0.1", 0), handler) as http:
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{http.server_port}", seen
