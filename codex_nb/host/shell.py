@@ -225,9 +225,8 @@ def front_end(shell: Any) -> FrontEnd:
     kernel = getattr(shell, "kernel", None)
     is_captured = _displays_are_captured(shell)
     if kernel is None:
-        return FrontEnd(
-            False, None, is_terminal(getattr(sys, "stdin", None)), is_captured
-        )  # code may delete it
+        stdin = getattr(sys, "stdin", None)  # code may delete it
+        return FrontEnd(False, None, is_terminal(stdin), is_captured)
     request = current_request(kernel)
     cell_id = (request.get("metadata") or {}).get("cellId")
     allows_input = bool((request.get("content") or {}).get("allow_stdin", False))

@@ -367,10 +367,8 @@ class ResponseReader:
             if event is not None:
                 self._events_seen += 1
                 yield event
-            elif self._on_finished is not None:
-                raise UnacceptableResponse(
-                    "a frame is no event"
-                )  # a frame is an event, or it is none of ours
+            elif self._on_finished is not None:  # a frame is an event, or it is none of ours
+                raise UnacceptableResponse("a frame is no event")
 
     def _up_to_terminal(self, events: list[ReceivedEvent]) -> list[ReceivedEvent]:
         for place, event in enumerate(events, start=1):

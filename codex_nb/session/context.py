@@ -178,9 +178,8 @@ class ContentDigests:
         if self.secrets[name] if name in self.secrets else secrets_of_namespace({name: value}):
             return ""
         if self.hasher is None:
-            from codex_nb.tools.content_hash import (
-                ContentHasher,
-            )  # for what a description does not tell apart
+            # for what a description does not tell apart
+            from codex_nb.tools.content_hash import ContentHasher
 
             self.hasher = ContentHasher()
         return self.hasher.digest(value) or ""

@@ -751,9 +751,8 @@ def _as_texts(value: Any) -> Iterator[str]:
     """Yield a value as text, and what follows the scheme in one of a header."""
     text: str | None = None
     if type(value) is bytes or type(value) is bytearray or type(value) is memoryview:
-        with suppress(
-            ValueError, NotImplementedError
-        ):  # of a view that was released, or has several dimensions
+        # a view may be released, or have several dimensions
+        with suppress(ValueError, NotImplementedError):
             text = bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
     elif type(value) is int and abs(value) < _LARGEST_NUMBER:
         text = str(value)

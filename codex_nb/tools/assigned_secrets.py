@@ -324,9 +324,11 @@ def _filled_in(text: str, places: list[int]) -> Iterator[NamedSpan]:
     """Yield the secrets that are put in for a placeholder: ``"password={}".format("…")``, ``"token = ?", ("…",)``."""
     for place in places:
         name = WORD.match(text, place)
-        yield from _filled_in_by_name(text, name) if name else ()
-        gets = _GETS_PLACEHOLDER.match(text, name.end()) if name else None
-        if name is None or gets is None or not is_secret_name(name[0]):
+        if name is None or not is_secret_name(name[0]):
+            continue
+        yield from _filled_in_by_name(text, name)
+        gets = _GETS_PLACEHOLDER.match(text, name.end())
+        if gets is None:
             continue
         fills = _FILLS.match(text, gets.end())
         if fills is None:
@@ -346,7 +348,7 @@ def _filled_in(text: str, places: list[int]) -> Iterator[NamedSpan]:
 def _filled_in_by_name(text: str, name: re.Match[str]) -> Iterator[NamedSpan]:
     """Yield the secret that is put in for a placeholder with a name: ``"token: {t}".format(t="…")``."""
     gets = _GETS_NAMED_PLACEHOLDER.match(text, name.end())
-    if gets is None or not is_secret_name(name[0]):
+    if gets is None:
         return
     given = re.compile(rf"\b{gets[gets.lastindex or 1]}[\"']?\s?[=:]\s?([\"'])(?P<value>[^\"'\n]{{1,500}})\1")
     found = given.search(text, gets.end(), gets.end() + _AROUND)

@@ -57,7 +57,7 @@ _STEMS_WITH_ENDS = in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | in_each_case(_S
 _STEM = re.compile(trie(_STEMS_WITH_ENDS))
 _STEM_MATCHER = BytesAhoCorasick(stem.encode() for stem in _STEMS_WITH_ENDS)
 _END_MATCHES = [re.compile(end.encode()).match for end in _STEMS_WITH_ENDS.values()]
-_LONGEST_STEM = 40  # bytes
+_LONGEST_STEM = max(len(stem.encode()) for stem in _STEMS_WITH_ENDS)
 # So many bytes are searched at once: a text that repeats a string then takes no memory for each of them.
 _CHUNK = 10_000
 _MAX_NAME_LENGTH = 200
@@ -335,9 +335,7 @@ class StringMatcher:
 
         None of the strings may repeat one character.
         """
-        for first in range(0, len(data), _CHUNK):
-            chunk = data[first : first + _CHUNK + self._longest - 1]
-            matches = self._matcher.find_matches_as_indexes(chunk, overlapping=True)
+        for first, matches in self._matches_by_chunk(data):
             for start, _, number in sorted((start, -end, number) for number, start, end in matches):
                 if start < _CHUNK:
                     yield number, first + start
@@ -345,11 +343,15 @@ class StringMatcher:
     def occurring(self, data: bytes) -> list[bytes]:
         """Return the strings that occur in the data, each once."""
         found = dict[int, None]()
-        for start in range(0, len(data), _CHUNK):
-            chunk = data[start : start + _CHUNK + self._longest - 1]
-            matches = self._matcher.find_matches_as_indexes(chunk, overlapping=True)
+        for _, matches in self._matches_by_chunk(data):
             found |= dict.fromkeys(map(itemgetter(0), matches))
         return [run for run in self._runs if run in data] + [self._sought[number] for number in found]
+
+    def _matches_by_chunk(self, data: bytes) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
+        """Yield where each chunk begins, and what begins in it or a little behind it, by number, start and end."""
+        for first in range(0, len(data), _CHUNK):
+            chunk = data[first : first + _CHUNK + self._longest - 1]
+            yield first, self._matcher.find_matches_as_indexes(chunk, overlapping=True)
 
 
 MAX_SECRETS = 500  # in a text
@@ -572,17 +574,8 @@ _POSITIONAL = (
     r"|schtasks[^\n]{1,150}?/rp|signtool[^\n]{1,150}?/p)[ \t]++"
 )
 _POSITIONAL_HINTS = (
-    *(
-        "rabbitmqctl",
-        "poetry config",
-        "mosquitto_passwd",
-        "bw login",
-        "bw unlock",
-        "unseal ",
-        "cargo login",
-        "wpa_passphrase ",
-    ),
-    *("qpdf ", "pdftotext ", "openssl passwd", "schtasks ", "signtool "),
+    *("rabbitmqctl", "poetry config", "mosquitto_passwd", "bw login", "bw unlock", "unseal ", "cargo login"),
+    *("qpdf ", "pdftotext ", "openssl passwd", "schtasks ", "signtool ", "wpa_passphrase "),
 )
 _BY_POSITION = rf"\b(?:{_POSITIONAL})[\"']?(?P<value>[^\s\"'-][^\s\"']{{3,}})"
 _BEFORE_HERE_STRING = (
@@ -926,12 +919,11 @@ KEY_FORMATS = (
             ("a password of a database", ("identified ",), _IDENTIFIED_AS_KEYWORD, _is_argument),
         )
     )
-    + tuple(
-        KeyFormat("a password of a command", hints, pattern, is_key, before)
-        for hints, before, pattern, is_key in (
-            (("<<<",), _BEFORE_HERE_STRING, _HERE_STRING, _is_argument),
-            ((" login ", " login\t"), _BEFORE_LOGIN, _LOGIN_COMMAND, is_opaque),
-        )
+    + (
+        KeyFormat("a password of a command", ("<<<",), _HERE_STRING, _is_argument, _BEFORE_HERE_STRING),
+        KeyFormat(
+            "a password of a command", (" login ", " login\t"), _LOGIN_COMMAND, is_opaque, _BEFORE_LOGIN
+        ),
     )
 )
 
