@@ -26,7 +26,7 @@ from codex_nb.http import httpx, is_secure
 from codex_nb.parse import is_printable_ascii
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -457,6 +457,11 @@ class BearerAuth(httpx.Auth):
     def __init__(self, manager: CredentialManager, settings: Settings) -> None:
         self._manager = manager
         self._settings = settings
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Raise RuntimeError: refreshing credentials needs the event loop."""
+        del request
+        raise RuntimeError("codex_nb signs requests of httpx.AsyncClient only.")
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign and send the request; after a 401, repeat it with other credentials if there are any."""
